@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from finetuned.cli.limits import MEMORY
 from support.browsing import browsing
 from support.cli import Desk, MakeDesk
 from support.ports import free_port
@@ -99,6 +101,11 @@ def test_a_query_that_would_fill_the_memory_is_told_and_the_pages_go_on(learned:
     """Rows without end as well as one value: the system would end some other program."""
     rows = "with recursive n(x) as (select 1 union all select x + 1 from n) select zeroblob(60000000) from n limit 40"
     with browsing(learned.config, "--port", "0", "--no-open") as (process, address):
+        fetch(address)  # the bound is set before anything is answered
+        bound, most = resource.prlimit(process.pid, resource.RLIMIT_DATA)
+        assert MEMORY < bound < 2 * MEMORY
+        # to fill all of it takes seconds, and a query has five
+        resource.prlimit(process.pid, resource.RLIMIT_DATA, (bound - MEMORY * 7 // 8, most))
         told = json.loads(text(address, f"/ledger.json?sql={quote(rows)}"))
         assert (told["status"], told["error"]) == (400, "this needs more memory than a query may have")
         assert fetch(address).status == 200

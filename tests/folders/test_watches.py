@@ -365,6 +365,8 @@ async def main(root, limits):
         if seconds >= 300:
             with open(limits, "w") as file:
                 file.write("1000")
+        else:
+            await anyio.sleep(seconds)  # the watches that could be made go away meanwhile
     stop = anyio.Event()
     def lacks(why):
         print("lacks", why)

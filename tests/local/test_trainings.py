@@ -10,6 +10,7 @@ import pytest
 from finetuned.errors import Refused
 from finetuned.local.runs import Order, Run, Runs, Written
 from finetuned.local.trainings import Trainings
+from finetuned.local.values import Progress
 from finetuned.settings import TrainerSettings
 from support.trainings import SYSTEM, here, shell
 
@@ -60,10 +61,19 @@ async def test_a_further_try_says_which_it_is(runs: Runs, tmp_path: Path) -> Non
     """The first goes without saying."""
     run = a_run(runs, "a-job.1")
     words: list[str] = []
-    settings = TrainerSettings(kind="command", command=("sh", "-c", "echo half 50 %; sleep 0.3; exit 3"), nice=0)
+    heard = tmp_path / "heard"
+    script = f"echo half 50 %; until [ -e {heard} ]; do sleep 0.02; done; exit 3"
+    settings = TrainerSettings(kind="command", command=("sh", "-c", script), nice=0)
+
+    def hear(far: Progress) -> None:
+        words.append(far.words)
+        if "half" in far.words:
+            heard.touch()
+
     for _ in range(2):
-        ended = await Trainings(runs, here(), settings, SYSTEM).train(run, lambda far: words.append(far.words))
+        ended = await Trainings(runs, here(), settings, SYSTEM).train(run, hear)
         words.append(ended.reason)
+        heard.unlink()
         run.begin_again()
     first = next(number for number, said in enumerate(words) if "training failed" in said)
     assert not any("try" in said.split(":")[0] for said in words[:first])

@@ -55,8 +55,8 @@ def test_a_session_that_cannot_be_restarted_is_given_up(at_work: AtWork) -> None
 
 def test_a_session_in_a_queue_is_queued_again_and_nothing_counts(at_work: AtWork) -> None:
     """Longer and longer it is left alone; the training comes when a trainer is free."""
-    # of the daemon's seconds it stands 16 in the queue, anew after each restart
-    home = at_work(speed=1.5, pace=40, poll='slowest = "1m"\nstalled_after = "6s"')
+    # of the daemon's seconds it stands 18 in the queue, anew after each restart: it is queued again after 6, and 12
+    home = at_work(speed=1 / 1.5, pace=20, poll='slowest = "1m"\nstalled_after = "6s"')
     home.drop("stone.txt", GREY)
     assert came_to(home) == ("done", 1, 0)
     assert set(remedies(home)) == {"requeue"}
