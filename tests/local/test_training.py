@@ -152,10 +152,10 @@ async def test_what_outlives_its_trainer_keeps_to_the_time_too(folder: Path) -> 
 
 async def test_a_lock_file_is_shared_with_others(folder: Path, tmp_path: Path) -> None:
     """The training waits for it, can be stopped meanwhile, and holds it to its end."""
-    gpu = tmp_path / "gpu.lock"
+    gpu, over = tmp_path / "gpu.lock", tmp_path / "over"
     with gpu.open("w") as others:
         fcntl.flock(others, fcntl.LOCK_EX)
-        await here().start(str(folder), shell("sleep 0.2", lock_file=str(gpu)))
+        await here().start(str(folder), shell(f"until [ -e {over} ]; do sleep 0.02; done", lock_file=str(gpu)))
         second = folder.parent / "training.2"
         second.mkdir()
         await here().start(str(second), shell("true", lock_file=str(gpu)))
@@ -163,11 +163,11 @@ async def test_a_lock_file_is_shared_with_others(folder: Path, tmp_path: Path) -
         assert (seen.state, seen.reason) == (State.QUEUED, f"it waits for {gpu}")
         await here().stop(str(second))
         assert (await ended(second)).cause is Cause.STOPPED
-    trainer = await begun(folder)
+    await begun(folder)
     with gpu.open("w") as others:
-        if lives(trainer):
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(others, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(others, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        over.touch()
         assert (await ended(folder)).succeeded
         fcntl.flock(others, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
