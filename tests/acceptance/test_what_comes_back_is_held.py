@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from finetuned.daemon.pauses import LONGEST, MANY, Pauses
 from support.cli import Desk, desks
 from support.kernel import renames_by
+from support.memory import counted_memory, held
 from support.place import Place
 
 HALF_A_DAY = 43200.0
@@ -210,16 +210,13 @@ def test_who_is_well_is_forgotten() -> None:
     """However many come, no more are remembered than those that may come back still."""
     now = [0.0]
     pauses = Pauses(lambda: now[0])
-    tracemalloc.start()
-    try:
+    with counted_memory():
         for number in range(20 * MANY):
             pauses.came_back(str(number))
             now[0] += 1
             if number == MANY:
-                begin = tracemalloc.get_traced_memory()[0]
-        assert tracemalloc.get_traced_memory()[0] < begin + 100 * MANY
-    finally:
-        tracemalloc.stop()
+                begin = held()
+        assert held().bytes < begin.bytes + 100 * MANY
 
 
 def test_pauses() -> None:
