@@ -35,7 +35,7 @@ class Row:
     """What a benchmark measured: its figures, and those of its baseline.
 
     `bound` is what the figures must stay below, in their unit; `times` the same as a multiple of the baseline. `size`
-    is the number in the name that may grow, and `growth` the exponent that it may grow with.
+    is the number in the name that may grow, and `growth` the exponent that it may grow with. The `note` is told, too.
     """
 
     what: str
@@ -48,6 +48,7 @@ class Row:
     times: float | None = None
     size: int | None = None
     growth: float | None = None
+    note: str = ""
 
 
 class Machine(msgspec.Struct, kw_only=True, frozen=True):
@@ -190,6 +191,7 @@ class Table:
             date=f"{datetime.now(UTC):%Y-%m-%d}",
             commit=commit,
             load=round(load, 1),
+            note=row.note,
             machine=machine,
         )
         names = [one.name for one in self._figures]
