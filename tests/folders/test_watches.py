@@ -354,6 +354,7 @@ import anyio
 from finetuned.folders import watches
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.watches import watch
+from finetuned.runtime import SystemRuntime, Wake
 from finetuned.settings import FolderSettings
 
 async def main(root, limits):
@@ -366,7 +367,7 @@ async def main(root, limits):
             with open(limits, "w") as file:
                 file.write("1000")
         else:
-            await anyio.sleep(seconds)  # the watches that could be made go away meanwhile
+            await SystemRuntime().wait(Wake(), seconds)  # the watches that could be made go away meanwhile
     stop = anyio.Event()
     def lacks(why):
         print("lacks", why)
