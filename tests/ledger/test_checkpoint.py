@@ -208,6 +208,28 @@ def test_the_log_does_not_grow_for_ever(path: str) -> None:
         assert checkpoint.GROWN_BYTES / 2 < longest < checkpoint.GROWN_BYTES * 2
 
 
+def test_the_log_is_written_over_while_more_is_to_be_written(path: str, tmp_path: Path) -> None:
+    """Its file does not grow anew: that would cost each commit twice as much. At rest it is empty."""
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        number = 0
+        while not ledger.has_a_long_log:
+            life.settles(f"/srv/notes/{number}{'x' * 100_000}.txt")
+            number += 1
+        size = os.path.getsize(f"{path}-wal")
+        assert size > checkpoint.GROWN_BYTES / 2
+        for again in range(3):
+            ledger.fold(goes_on=True)
+            assert not ledger.has_a_long_log
+            assert len(plain_copy(path, tmp_path / "copy.db")) == number + again
+            life.settles(f"/srv/notes/again-{again}.txt")
+            assert os.path.getsize(f"{path}-wal") == size
+        checkpoint.check_log(path)
+        ledger.fold()
+        assert os.path.getsize(f"{path}-wal") == 0
+        assert audited(ledger) == []
+
+
 def test_a_log_that_cannot_be_folded_in_is_kept(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a disk that is full the commit counts all the same."""
     with Ledger.open(path) as ledger:

@@ -6,6 +6,7 @@ whoever writes would have to do it himself.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from finetuned.daemon.context import Context
@@ -35,7 +36,7 @@ class Checkpoints:
                 self._latest_at = now + LATEST
             self._due_at = min(now + QUIET, self._latest_at)
         if context.ledger.has_a_long_log:
-            await context.in_thread(context.ledger.fold)
+            await context.in_thread(partial(context.ledger.fold, goes_on=True))
         if self._due_at is None:
             return float("inf")
         if now < self._due_at:

@@ -4,6 +4,8 @@
    for a moment, and whenever the log has grown by GROWN_BYTES: a plain copy of the file lacks the last seconds at most.
    Readers do not hold it up, nor it them: what they still read of the log stays there. Nor does it hold up who writes,
    but for what was added to the log meanwhile: the most of it is folded in over a connection of its own.
+   While more is to be written the file of the log stays as large as it is, and is written over: where a file grows, the
+   file system has to bring its own journal to disk with each commit, and whatever else has changed goes along.
 2. After a kill the log stays, and SQLite would play it over whatever lies at the ledger's path then, a restored copy
    too. So the lock file holds a note: which file the log belongs to, and how that file was left (size and mtime).
    Only a folding changes the file; while one is under way the note says so, and nothing but the file's inode tells.
@@ -20,6 +22,7 @@ from __future__ import annotations
 import os
 import shlex
 import sqlite3
+import struct
 import threading
 from contextlib import AbstractContextManager, closing, suppress
 from typing import Final
@@ -35,6 +38,9 @@ GROWN_BYTES: Final = 8 * 1024 * 1024
 #: a note is padded to this, so that it is written whole, over the one before
 _NOTE_BYTES: Final = 256
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
+#: how the index of the log (`-shm`) begins: the size of a page, how many pages were added, how many are folded in
+_INDEX: Final = struct.Struct("=14xHI76xI")
+_NO_INDEX: Final = -1
 #: the inode of a log that is not there
 _NO_LOG: Final = 0
 #: times that differ by less may belong to two writes, in nanoseconds
@@ -51,7 +57,10 @@ class Note(Value, frozen=True):
 
 
 class Checkpoint:
-    """The log of one open ledger: `db` writes it, `file` is the ledger's descriptor, `lock` that of its lock file."""
+    """The log of one open ledger: `db` writes it, `file` is the ledger's descriptor, `lock` that of its lock file.
+
+    It is to be closed after the connection.
+    """
 
     def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int) -> None:
         self._db = db
@@ -62,23 +71,32 @@ class Checkpoint:
         self._left: tuple[int, int] | None = None
         self._due_at_bytes = 0
         self._one_at_a_time = threading.Lock()
+        try:
+            self._index = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # a file system on which there can be no log
+            self._index = _NO_INDEX
+
+    def close(self) -> None:
+        """Let go of the index: to close it before the connection would take SQLite's locks."""
+        if self._index != _NO_INDEX:
+            os.close(self._index)
 
     @property
     def is_long(self) -> bool:
         """Whether the log is half as long as it may become, so that it should be folded in beside those who write."""
         return self._log_bytes() >= self._due_at_bytes - GROWN_BYTES // 2
 
-    def fold(self, alone: AbstractContextManager[object]) -> None:
+    def fold(self, alone: AbstractContextManager[object], *, goes_on: bool = False) -> None:
         """Fold the log in, as far as readers allow; what cannot be folded now is as safe in the log.
 
-        Nobody else writes within `alone`, which is entered for the last bit.
+        Nobody else writes within `alone`, which is entered for the last bit. The log is emptied, but if it `goes_on`.
         """
         with self._one_at_a_time:
             with suppress(OSError):
                 self._write(None)
                 self._fold_beside()
                 with alone:
-                    is_folded = self._empty()
+                    is_folded = self._fold_rest("restart" if goes_on else "truncate")
                 if is_folded:
                     self._note_as_it_is()
             self._due_at_bytes = self._log_bytes() + GROWN_BYTES
@@ -99,19 +117,19 @@ class Checkpoint:
         try:
             with suppress(OSError):
                 self._write(None)
-                if self._empty():
+                if self._fold_rest("restart"):
                     self._note_as_it_is()
             self._due_at_bytes = self._log_bytes() + GROWN_BYTES
         finally:
             self._one_at_a_time.release()
 
-    def _empty(self) -> bool:
+    def _fold_rest(self, mode: str) -> bool:
         """Fold in all that is in the log; tell whether the file is sound to be noted."""
         try:
             patience = self._db.execute("pragma busy_timeout").fetchone()[0]
             self._db.execute("pragma busy_timeout(0)")  # nobody waits for a reader
             try:
-                self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
+                self._db.execute(f"pragma wal_checkpoint({mode})").fetchall()
             finally:
                 self._db.execute(f"pragma busy_timeout({patience})")
         except sqlite3.Error:
@@ -147,10 +165,12 @@ class Checkpoint:
         return found if os.path.samestat(found, self._opened) else None
 
     def _log_bytes(self) -> int:
+        """Count what is in the log and not folded in yet."""
         try:
-            return os.stat(f"{self._path}-wal").st_size
-        except OSError:
+            page, added, folded = _INDEX.unpack(os.pread(self._index, _INDEX.size, 0))
+        except (OSError, struct.error):
             return 0
+        return max(0, added - folded) * int(page)
 
     def _write(self, left: tuple[int, int] | None) -> None:
         log = os.stat(f"{self._path}-wal").st_ino

@@ -115,9 +115,9 @@ class Ledger(Tables):
         """A count that grows with what is written."""
         return self._store.changes
 
-    def fold(self) -> None:
-        """Fold the log into the file, so that a plain copy of it holds everything."""
-        self._log.fold(self._store.reading())
+    def fold(self, *, goes_on: bool = False) -> None:
+        """Fold the log into the file, so that a plain copy of it holds everything; more is written if it `goes_on`."""
+        self._log.fold(self._store.reading(), goes_on=goes_on)
 
     @property
     def has_a_long_log(self) -> bool:
@@ -158,6 +158,7 @@ class Ledger(Tables):
             pass
         finally:
             self._db.close()
+            self._log.close()
             note_closed(self.path, file=self._file, lock=self._lock)
             os.close(self._file)
             os.close(self._lock)
