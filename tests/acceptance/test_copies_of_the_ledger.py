@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 import anyio
 
@@ -45,7 +46,7 @@ async def test_when_it_is_idle_a_copy_has_all_jobs(a_place: APlace) -> None:
             folds += 1
             fold()
 
-        ledger.fold = counted  # type: ignore[method-assign]
+        ledger.fold = counted  # type: ignore[assignment, method-assign]
         await place.pass_time(3600)
         assert folds == 0
 
@@ -88,5 +89,33 @@ async def test_a_log_that_becomes_long_is_folded_in_between_rounds(a_place: APla
             place.here.wake.set()
             await place.pass_time(0.001)
         assert GROWN_BYTES / 2 < longest < GROWN_BYTES * 0.8
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_files_are_learned_while_a_long_log_is_folded_in(a_place: APlace) -> None:
+    """A slow disk takes a minute for it: no round waits until it is done, and it is not begun twice."""
+    place = a_place(folder=[{"linger": "0s"}])
+    folds = list[float]()
+    in_thread = place.runtime.in_thread
+
+    async def slowly(work: Callable[..., object], *args: object, **words: object) -> object:
+        if isinstance(work, partial) and work.func == place.here.ledger.fold:
+            folds.append(place.runtime.now())
+            await place.pass_time(60)
+        return await in_thread(work, *args, **words)
+
+    async def script() -> None:
+        await place.pass_time(1)
+        place.runtime.in_thread = slowly  # type: ignore[assignment, method-assign]
+        for number in range(20):
+            words = f"{number}{'x' * 400_000}"
+            place.here.ledger.events.answered(words, verb="flush", done=True, words="", now=place.runtime.now())
+        place.here.wake.set()
+        await place.until(lambda: folds)
+        place.drop("a.txt")
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+        assert place.runtime.now() < folds[0] + 60
+        assert len(folds) == 1
 
     await place.run(until_idle=False, script=script)

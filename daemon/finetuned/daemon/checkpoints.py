@@ -1,13 +1,15 @@
 """When the ledger's log is folded into its file: so that a plain copy of the file holds what was done.
 
-A moment after the last write; while writes go on, now and then all the same, and whenever the log has become long: else
-whoever writes would have to do it himself.
+A moment after the last write; while writes go on, now and then all the same, and beside the rounds whenever the log has
+become long: else whoever writes would have to do it himself.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Final
+
+from anyio.abc import TaskGroup
 
 from finetuned.daemon.context import Context
 from finetuned.daemon.memory import give_back
@@ -25,9 +27,10 @@ class Checkpoints:
         self._changes = context.ledger.changes
         self._due_at: float | None = None
         self._latest_at = 0.0
+        self._is_folding = False
 
-    async def run(self) -> float:
-        """Fold the log in if that is due; the seconds until it will be."""
+    async def run(self, beside: TaskGroup) -> float:
+        """Fold the log in if that is due, a long one `beside` what goes on; the seconds until it will be."""
         context, now = self._context, self._context.runtime.steady()
         changes = context.ledger.changes
         if changes != self._changes:
@@ -35,8 +38,9 @@ class Checkpoints:
             if self._due_at is None:
                 self._latest_at = now + LATEST
             self._due_at = min(now + QUIET, self._latest_at)
-        if context.ledger.has_a_long_log:
-            await context.in_thread(partial(context.ledger.fold, goes_on=True))
+        if context.ledger.has_a_long_log and not self._is_folding:
+            self._is_folding = True
+            beside.start_soon(self._fold_long)
         if self._due_at is None:
             return float("inf")
         if now < self._due_at:
@@ -46,3 +50,9 @@ class Checkpoints:
         await context.in_thread(context.ledger.give_back)
         await context.in_thread(give_back)
         return float("inf")
+
+    async def _fold_long(self) -> None:
+        try:
+            await self._context.in_thread(partial(self._context.ledger.fold, goes_on=True))
+        finally:
+            self._is_folding = False

@@ -236,7 +236,7 @@ class Daemon:
                     tasks.start_soon(follow)
                 try:
                     with breaks_off():
-                        await self._until_stopped()
+                        await self._until_stopped(tasks)
                 finally:  # whatever ends the loop: a program must not hold it up
                     self._hooks.stop()
                 if self._ends:
@@ -248,7 +248,7 @@ class Daemon:
         finally:
             self._hooks.close()
 
-    async def _until_stopped(self) -> None:
+    async def _until_stopped(self, tasks: TaskGroup) -> None:
         """Go round after round; note what is left to do when idle."""
         context = self._context
         while not (self._context.stopping or (self._handing_over and not await self._is_uploading())):
@@ -260,7 +260,7 @@ class Daemon:
                 self._hooks.hear(self._event_log.news())
                 if not plan.actions:
                     wait = min(wait, await self._housekeeping.run())
-                wait = min(wait, await self._checkpoints.run())
+                wait = min(wait, await self._checkpoints.run(tasks))
             except LedgerStuck as error:
                 self._breaker.open(error)
             if self._breaker.is_open:

@@ -167,10 +167,11 @@ class Checkpoint:
     def _log_bytes(self) -> int:
         """Count what is in the log and not folded in yet."""
         try:
-            page, added, folded = _INDEX.unpack(os.pread(self._index, _INDEX.size, 0))
+            index = os.pread(self._index, _INDEX.size, 0)
+            page_bytes, added, folded = map(int, _INDEX.unpack(index))
         except (OSError, struct.error):
             return 0
-        return max(0, added - folded) * int(page)
+        return max(0, added - folded) * page_bytes
 
     def _write(self, left: tuple[int, int] | None) -> None:
         log = os.stat(f"{self._path}-wal").st_ino
