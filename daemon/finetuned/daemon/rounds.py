@@ -23,7 +23,7 @@ from finetuned.plan import SENDS, Action, Claim, Discard, Plan, Poll, Probe, Rec
 from finetuned.runtime import Runtime, Wake
 
 #: how many files of jobs are taken before the first of these jobs is sent, but for a job that has more
-MOST_FILES: Final = 32
+MOST_FILES: Final = 256
 #: the time between two plans, in times of what one takes with its facts; and the longest, in seconds
 REST: Final = 2.0
 LONGEST_REST: Final = 0.5
