@@ -73,6 +73,33 @@ async def test_a_job_that_cannot_be_archived_is_tried_again(a_place: APlace) -> 
     await place.run(until_idle=False, script=script)
 
 
+async def test_a_job_that_cannot_be_archived_holds_up_no_other(a_place: APlace) -> None:
+    """Jobs that end together are put away together: one stays, and the others lie where they belong."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}])
+    names = {f"{number}.txt" for number in range(4)}
+
+    def archived() -> set[str]:
+        return {path.name for path in place.notes.glob("done/*/*.txt")}
+
+    async def script() -> None:
+        for name in sorted(names):
+            place.drop(name, f"{GREY} {name}")
+        await place.until(lambda: len(place.jobs()) == len(names))
+        blocked = place.files()["1.txt"]["job_id"]
+        (place.notes / "done").mkdir()
+        in_the_way = place.notes / "done" / blocked
+        in_the_way.write_text("I am in the way")
+        await place.until(lambda: set(place.states().values()) == {"learned"})
+        await place.pass_time(1)
+        assert archived() == names - {"1.txt"}
+        assert "/.processing/" in place.files()["1.txt"]["location"]
+        assert {event["subject_id"] for event in place.events() if event["cause"] == "held_up"} == {blocked}
+        in_the_way.unlink()
+        await place.until(lambda: archived() == names, within=300)
+
+    await place.run(until_idle=False, script=script)
+
+
 async def test_a_refused_file_that_cannot_be_archived_is_tried_again(a_place: APlace) -> None:
     """Its state is told at once, its place changes when it can."""
     place = a_place(folder=[{"linger": "0s"}])

@@ -44,11 +44,18 @@ def test_what_waits_for_the_disk_waits_together():
     """Small jobs go six at a time, of large ones few enough that the first is sent soon; all polls go in one list."""
     small, polls = [seal(1)] * 8, [Poll(job_id=f"job-{number}") for number in range(100)]
     large = [seal(100), seal(100), seal(100), seal(500), seal(1)]
-    others = [Submit(job_id="a"), Submit(job_id="b"), Claim(job_id="c"), Archive(job_id="d"), Archive(job_id="e")]
+    others = [
+        Submit(job_id="a"),
+        Submit(job_id="b"),
+        Claim(job_id="c"),
+        Archive(job_id="d"),
+        Archive(job_id="e"),
+        Archive(job_id="f", files=255),
+    ]
     assert [len(some) for some in abreast(small)] == [6, 2]
     assert [len(some) for some in abreast(large)] == [2, 1, 1, 1]
     assert [*abreast(polls)] == [polls]
-    assert [*abreast(others)] == [others[:2], [others[2]], [others[3]], [others[4]]]
+    assert [*abreast(others)] == [others[:2], [others[2]], others[3:5], [others[5]]]
     assert [*abreast([])] == []
 
 

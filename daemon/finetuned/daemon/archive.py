@@ -7,6 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
 from finetuned.daemon.context import Context
 from finetuned.daemon.papers import job_json, pairs_jsonl, why_note
@@ -16,7 +20,44 @@ from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job
 from finetuned.plan import LONGEST_DISK_WAIT
 
-_TAUGHT = {JobState.DONE, JobState.PARTIAL}
+_TAUGHT: Final = frozenset({JobState.DONE, JobState.PARTIAL})
+_folder_of: Final = attrgetter("job.folder")
+
+
+@dataclass(slots=True)
+class _Ending:
+    """A job that is put away: its files, where each that is moved now lies, or why nowhere; why it has to wait."""
+
+    job: Job
+    folder: DropFolder
+    files: Sequence[File] = ()
+    ends: Sequence[tuple[File, str | None, str | None]] = ()
+    why_not: str | None = None
+
+    def cannot(self, error: Exception) -> None:
+        """Note what keeps it from going on."""
+        self.why_not = f"its files cannot be moved: {error}"
+
+
+def _going(endings: Iterable[_Ending]) -> list[_Ending]:
+    """List those that can go on."""
+    return [one for one in endings if one.why_not is None]
+
+
+def _on_disk(endings: Iterable[_Ending], step: Callable[[_Ending], None]) -> None:
+    """Take a step with each that can go on, and bring it to disk; note why one cannot."""
+    for _, some in groupby(sorted(_going(endings), key=_folder_of), key=_folder_of):
+        of_a_folder = [*some]
+        try:
+            with of_a_folder[0].folder.together():
+                for one in of_a_folder:
+                    try:
+                        step(one)
+                    except (FileProblem, FolderError) as error:
+                        one.cannot(error)
+        except (FileProblem, FolderError) as error:  # the disk took nothing of it
+            for one in _going(of_a_folder):
+                one.cannot(error)
 
 
 class Archives:
@@ -26,47 +67,45 @@ class Archives:
         self._context = context
         self._sweep_soon = sweep_soon  # a file lies where it was dropped once more
 
-    async def archive(self, job_id: str) -> None:
-        """Move the files of an ended job to where they belong, and write down beside them what became of it."""
+    async def archive(self, job_ids: Sequence[str]) -> None:
+        """Move the files of ended jobs to where they belong, and write down beside them what became of them."""
         context = self._context
-        job, why_not, lost = await context.in_thread(self._archive, job_id)
-        if job is not None and why_not is not None:
-            await context.disk_later(job, why_not)
-        elif job is not None and lost:
-            self._sweep_soon(context.folders[job.folder].root)
+        for one in await context.in_thread(self._archive, job_ids):
+            if one.why_not is not None:
+                await context.disk_later(one.job, one.why_not)
+            elif any(lost for _, _, lost in one.ends):
+                self._sweep_soon(one.folder.root)  # another version of a file may lie where it was dropped
 
-    def _archive(self, job_id: str) -> tuple[Job | None, str | None, bool]:
-        """Do so at one visit to a thread; tell why it cannot be done now, and else what `_put_away` does."""
-        jobs = self._context.ledger.jobs
-        job = jobs.get(job_id)
-        if job is None or job.archived:
-            return None, None, False
-        if job.files == 0 and not jobs.is_left(job):
-            return job, "its files went on without it, and were not taken from its folder yet", False
-        try:
-            lost = self._put_away(job)
-        except (FileProblem, FolderError) as error:
-            return job, f"its files cannot be moved: {error}", False
-        jobs.archived(job)
-        return job, None, lost
+    def _archive(self, job_ids: Sequence[str]) -> list[_Ending]:
+        """Do so at one visit to a thread; they wait for the disk, and for the ledger's, together."""
+        context, ledger = self._context, self._context.ledger
+        jobs = [job for job_id in job_ids if (job := ledger.jobs.get(job_id)) is not None and not job.archived]
+        endings = [_Ending(job, context.folders[job.folder]) for job in jobs]
+        for one in endings:
+            if one.job.files == 0 and not ledger.jobs.is_left(one.job):
+                one.why_not = "its files went on without it, and were not taken from its folder yet"
+        _on_disk(endings, self._move)
+        with context.together(going := _going(endings)):
+            for one in going:
+                ledger.batches.laid(one.job, one.ends, context.runtime.now())
+        _on_disk(endings, self._write)
+        with context.together(going := _going(endings)):
+            for one in going:
+                ledger.jobs.archived(one.job)
+        return endings
 
-    def _put_away(self, job: Job) -> bool:
-        """Tell whether a file did not lie where it should: another version of it may lie where it was dropped."""
-        context = self._context
-        folder = context.folders[job.folder]
-        files = context.ledger.jobs.files(job.id)
-        with folder.together():
-            left = [file for file in files if not file.archived]
-            moved = folder.archive_all(left)
-            ends = [
-                (file, moved[file.id], None) if file.id in moved else (file, *self._lay(folder, file)) for file in left
-            ]
-        context.ledger.batches.laid(job, ends, context.runtime.now())
-        with folder.together():
-            lies = {file.id: location for file, location, _ in ends}
-            self._write_papers(folder, job, files, [lies.get(file.id, file.location) for file in files])
-            folder.clear_processing(job.id)
-        return any(lost for _, _, lost in ends)
+    def _move(self, one: _Ending) -> None:
+        one.files = self._context.ledger.jobs.files(one.job.id)
+        left = [file for file in one.files if not file.archived]
+        moved = one.folder.archive_all(left)
+        one.ends = [
+            (file, moved[file.id], None) if file.id in moved else (file, *self._lay(one.folder, file)) for file in left
+        ]
+
+    def _write(self, one: _Ending) -> None:
+        lies = {file.id: location for file, location, _ in one.ends}
+        self._write_papers(one.folder, one.job, one.files, [lies.get(file.id, file.location) for file in one.files])
+        one.folder.clear_processing(one.job.id)
 
     def _write_papers(
         self, folder: DropFolder, job: Job, files: Sequence[File], locations: Sequence[str | None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -63,7 +63,7 @@ class Claims:
     def _seal(self, movable: Sequence[tuple[Seal, list[int]]], now: float) -> list[str]:
         context = self._context
         job_ids = []
-        with self._together(movable):
+        with context.together(movable):
             for order, file_ids in movable:
                 while file_ids:
                     job_id = new_job_id(context, order.folder, now)
@@ -150,13 +150,9 @@ class Claims:
         return claimed
 
     def _write(self, claimed: Sequence[Claimed], now: float) -> None:
-        with self._together(claimed):
+        with self._context.together(claimed):
             for one in claimed:
                 self._context.ledger.batches.claimed(one.job, one.laid, one.left, now)
-
-    def _together(self, some: Sequence[object]) -> AbstractContextManager[object]:
-        """Make one commit of several; one has its own, and to be a part of another takes memory for its undoing."""
-        return self._context.ledger.together() if len(some) > 1 else nullcontext()
 
     async def _let_leave(self, claimed: Claimed) -> None:
         """Look at files that left their job as at others, and name in its note just those that are sent, in order."""

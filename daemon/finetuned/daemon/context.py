@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
@@ -142,6 +142,10 @@ class Context:
     async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run work on the disk beside the loop."""
         return await self.runtime.in_thread(work, *args, **words)
+
+    def together(self, some: Sequence[object]) -> AbstractContextManager[object]:
+        """Make one commit of several; one has its own, and to be a part of another takes memory for its undoing."""
+        return self.ledger.together() if len(some) > 1 else nullcontext()
 
     def came_back(self, folder: DropFolder, path: str) -> Pause:
         """Count that a file came back to the folder as before: it is left alone for longer each time."""

@@ -375,6 +375,9 @@ class Daemon:
         elif claims := [action for action in actions if isinstance(action, Claim)]:
             with self._unless_it_moved_on(claims[0]):
                 await self._claims.claim([claim.job_id for claim in claims])
+        elif archives := [action for action in actions if isinstance(action, Archive)]:
+            with self._unless_it_moved_on(archives[0]):
+                await self._archives.archive([archive.job_id for archive in archives])
         else:
             try:
                 async with anyio.create_task_group() as tasks:
@@ -406,8 +409,6 @@ class Daemon:
                     await self._claims.skip_duplicate(file_id, of)
                 case Cancel(job_id=job_id):
                     await self._claims.cancel(job_id)
-                case Archive(job_id=job_id):
-                    await self._archives.archive(job_id)
                 case ArchiveFile(file_id=file_id):
                     await self._archives.archive_file(file_id)
                 case Doubt(job_id=job_id):

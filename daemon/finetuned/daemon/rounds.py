@@ -7,7 +7,7 @@
    a job was sealed that a free slot waits for, or once a request has ended, which may have freed a slot: a send never
    waits behind a thousand renames. Not before it has gone on for `REST` times as long as its plan took, though: with
    thousands of jobs requests end all the time, and the slots that they free are passed on without a plan (`turns`).
-3. Jobs are sealed, claimed and sent several at a time: each waits for the disk, and they may wait together.
+3. Jobs are sealed, claimed, sent and archived several at a time: each waits for the disk, and they may wait together.
 4. The next round begins when the next sweep or the plan's own time is due; at once if work on the disk was done, which
    may have made more possible. That rest is kept before it, too, unless a slot waits.
 """
@@ -19,16 +19,16 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from finetuned.daemon.turns import Turns
-from finetuned.plan import SENDS, Action, Claim, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
+from finetuned.plan import SENDS, Action, Archive, Claim, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
 from finetuned.runtime import Runtime, Wake
 
-#: how many files of jobs are taken before the first of these jobs is sent, but for a job that has more
+#: how many files of jobs are moved before the first of these jobs goes on, but for a job that has more
 MOST_FILES: Final = 256
 #: the time between two plans, in times of what one takes with its facts; and the longest, in seconds
 REST: Final = 2.0
 LONGEST_REST: Final = 0.5
 #: what may wait for the disk together
-_ABREAST: Final = frozenset({Seal, Claim, Submit})
+_ABREAST: Final = frozenset({Archive, Seal, Claim, Submit})
 
 
 class Rounds:
@@ -135,7 +135,12 @@ def _goes_with(together: Sequence[Action], action: Action) -> bool:
 
 
 def _files(action: Action) -> int:
-    return len(action.file_ids) if isinstance(action, Seal) else 1
+    match action:
+        case Seal(file_ids=ids):
+            return len(ids)
+        case Archive(files=files):
+            return files
+    return 1
 
 
 def is_request(action: Action) -> bool:

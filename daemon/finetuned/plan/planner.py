@@ -301,7 +301,7 @@ def _step_on_the_disk(job: Job, desk: _Desk) -> OfAJob | Hold:
         return Hold(kind=Awaited.FOLDER, of=job.folder)
     if not desk.due(job.due_at, LONGEST_DISK_WAIT):
         return Hold(kind=Awaited.RETRY, until=job.due_at)
-    return Archive(job_id=job.id) if job.state in JOB_ENDS else Claim(job_id=job.id)
+    return Archive(job_id=job.id, files=job.files) if job.state in JOB_ENDS else Claim(job_id=job.id)
 
 
 def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:

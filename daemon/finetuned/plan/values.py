@@ -34,6 +34,7 @@ class Archive(Value, frozen=True, tag=True):
     """Move the files of an ended job to where they belong."""
 
     job_id: str
+    files: int = 1
 
 
 class ArchiveFile(Value, frozen=True, tag=True):
