@@ -28,6 +28,14 @@ from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
 
+def _by_folder(found: Iterable[tuple[Tree, Parts]]) -> dict[tuple[Tree, Parts], list[str]]:
+    """Gather the names of what lies in the same folder, which is opened once then."""
+    names: dict[tuple[Tree, Parts], list[str]] = {}
+    for tree, parts in found:
+        names.setdefault((tree, parts[:-1]), []).append(parts[-1])
+    return names
+
+
 def _readers(tree: Tree, folder: Parts, names: Iterable[str], gid: int) -> Iterator[int | None]:
     """Tell who may read each of what lies there, as `rights.readers` has it; nobody if we may not. None: it is gone."""
     try:
@@ -136,15 +144,12 @@ class Places:
         Of a file that is gone, papers on `record` from when it was here tell; without any, nobody may.
         """
         there = [None if path is None else self._found(path) for path in files]
-        by_folder: dict[tuple[Tree, Parts], list[str]] = {}
-        for found in there:
-            if found is not None:
-                by_folder.setdefault((found[0], found[1][:-1]), []).append(found[1][-1])
+        lie, lay = _by_folder(found for found in there if found is not None), _by_folder(record)
 
         @cache  # several papers of one job are asked for
         def allowed(gid: int) -> int:
-            before = {bits for tree, parts in record for bits in _readers(tree, parts[:-1], parts[-1:], gid)} - {None}
-            now = {bits for folder, names in by_folder.items() for bits in _readers(*folder, names, gid)}
+            before = {bits for folder, names in lay.items() for bits in _readers(*folder, names, gid)} - {None}
+            now = {bits for folder, names in lie.items() for bits in _readers(*folder, names, gid)}
             if not before and (None in now or None in there or not now):
                 return 0
             return reduce(and_, (bits for bits in before | now if bits is not None))
