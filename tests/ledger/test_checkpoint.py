@@ -146,7 +146,7 @@ def test_the_most_is_folded_in_before_who_writes_has_to_wait(tmp_path: Path, nam
         db.execute("pragma journal_mode = wal")
         with db:
             db.execute("insert into files values (1, ?)", [OLD])
-        checkpoint.Checkpoint(db, path, file=file.fileno(), lock=lock.fileno()).fold(alone())
+        checkpoint.Checkpoint(db, path, file=file.fileno(), lock=lock.fileno(), index=None).fold(alone())
     assert copies == [[OLD]]
 
 
@@ -219,7 +219,7 @@ def test_the_log_is_written_over_while_more_is_to_be_written(path: str, tmp_path
         size = os.path.getsize(f"{path}-wal")
         assert size > checkpoint.GROWN_BYTES / 2
         for again in range(3):
-            ledger.fold(goes_on=True)
+            ledger.fold(empties=False)
             assert not ledger.has_a_long_log
             assert len(plain_copy(path, tmp_path / "copy.db")) == number + again
             life.settles(f"/srv/notes/again-{again}.txt")

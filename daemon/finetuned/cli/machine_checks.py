@@ -23,7 +23,7 @@ LITTLE_ROOM: Final = 256 * 1024 * 1024
 FEW_FILES: Final = 1000
 #: a newest event so far ahead of the clock says that it was set back, in seconds
 AHEAD: Final = 5.0
-#: a log of this size is not folded in any more, in bytes
+#: a log of this size is not emptied any more, in bytes
 LONG_LOG: Final = 64 * 1024 * 1024
 #: where the timer of the system service puts its copies, beside the ledger
 BACKUPS: Final = "backups"

@@ -1,7 +1,8 @@
 """Files are brought to their ends, and what became of them is written beside them.
 
 1. Archiving is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
-2. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others.
+2. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others. What is to be
+   written to the ledger of several is written of all or of none, and then all of them are tried again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class _Ending:
     job: Job
     folder: DropFolder
     files: Sequence[File] = ()
-    ends: Sequence[tuple[File, str | None, str | None]] = ()
+    laid: Sequence[tuple[File, str | None, str | None]] = ()
     why_not: str | None = None
 
     def cannot(self, error: Exception) -> None:
@@ -55,7 +56,7 @@ def _on_disk(endings: Iterable[_Ending], step: Callable[[_Ending], None]) -> Non
                         step(one)
                     except (FileProblem, FolderError) as error:
                         one.cannot(error)
-        except (FileProblem, FolderError) as error:  # the disk took nothing of it
+        except (FileProblem, FolderError) as error:  # what of it is on the disk is not known
             for one in _going(of_a_folder):
                 one.cannot(error)
 
@@ -73,7 +74,7 @@ class Archives:
         for one in await context.in_thread(self._archive, job_ids):
             if one.why_not is not None:
                 await context.disk_later(one.job, one.why_not)
-            elif any(lost for _, _, lost in one.ends):
+            elif any(lost for _, _, lost in one.laid):
                 self._sweep_soon(one.folder.root)  # another version of a file may lie where it was dropped
 
     def _archive(self, job_ids: Sequence[str]) -> list[_Ending]:
@@ -85,11 +86,13 @@ class Archives:
             if one.job.files == 0 and not ledger.jobs.is_left(one.job):
                 one.why_not = "its files went on without it, and were not taken from its folder yet"
         _on_disk(endings, self._move)
-        with context.together(going := _going(endings)):
+        going = _going(endings)
+        with context.together(going):
             for one in going:
-                ledger.batches.laid(one.job, one.ends, context.runtime.now())
+                ledger.batches.laid(one.job, one.laid, context.runtime.now())
         _on_disk(endings, self._write)
-        with context.together(going := _going(endings)):
+        going = _going(endings)
+        with context.together(going):
             for one in going:
                 ledger.jobs.archived(one.job)
         return endings
@@ -98,12 +101,12 @@ class Archives:
         one.files = self._context.ledger.jobs.files(one.job.id)
         left = [file for file in one.files if not file.archived]
         moved = one.folder.archive_all(left)
-        one.ends = [
+        one.laid = [
             (file, moved[file.id], None) if file.id in moved else (file, *self._lay(one.folder, file)) for file in left
         ]
 
     def _write(self, one: _Ending) -> None:
-        lies = {file.id: location for file, location, _ in one.ends}
+        lies = {file.id: location for file, location, _ in one.laid}
         self._write_papers(one.folder, one.job, one.files, [lies.get(file.id, file.location) for file in one.files])
         one.folder.clear_processing(one.job.id)
 

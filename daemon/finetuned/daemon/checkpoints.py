@@ -1,12 +1,11 @@
-"""When the ledger's log is folded into its file: so that a plain copy of the file holds what was done.
+"""When the ledger's log is folded into its file, beside the rounds: so that a plain copy of it holds what was done.
 
-A moment after the last write; while writes go on, now and then all the same, and beside the rounds whenever the log has
-become long: else whoever writes would have to do it himself.
+A moment after the last write; while writes go on, now and then all the same, and whenever the log has become long: else
+whoever writes would have to do it himself.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from anyio.abc import TaskGroup
@@ -25,34 +24,36 @@ class Checkpoints:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._changes = context.ledger.changes
-        self._due_at: float | None = None
+        self._quiet_at: float | None = None
         self._latest_at = 0.0
         self._is_folding = False
 
-    async def run(self, beside: TaskGroup) -> float:
-        """Fold the log in if that is due, a long one `beside` what goes on; the seconds until it will be."""
+    def see(self, beside: TaskGroup) -> float:
+        """Begin to fold the log in if that is due; the seconds until it will be. The loop is woken at the end."""
         context, now = self._context, self._context.runtime.steady()
         changes = context.ledger.changes
         if changes != self._changes:
             self._changes = changes
-            if self._due_at is None:
+            if self._quiet_at is None:
                 self._latest_at = now + LATEST
-            self._due_at = min(now + QUIET, self._latest_at)
-        if context.ledger.has_a_long_log and not self._is_folding:
-            self._is_folding = True
-            beside.start_soon(self._fold_long)
-        if self._due_at is None:
+            self._quiet_at = now + QUIET
+        if self._quiet_at is None or self._is_folding:
             return float("inf")
-        if now < self._due_at:
-            return self._due_at - now
-        self._due_at = None
-        await context.in_thread(context.ledger.fold)
-        await context.in_thread(context.ledger.give_back)
-        await context.in_thread(give_back)
+        is_quiet = now >= self._quiet_at
+        if not (is_quiet or now >= self._latest_at or context.ledger.has_a_long_log):
+            return min(self._quiet_at, self._latest_at) - now
+        self._quiet_at, self._latest_at = None if is_quiet else self._quiet_at, now + LATEST
+        self._is_folding = True
+        beside.start_soon(self._fold, is_quiet)
         return float("inf")
 
-    async def _fold_long(self) -> None:
+    async def _fold(self, is_quiet: bool) -> None:
+        context = self._context
         try:
-            await self._context.in_thread(partial(self._context.ledger.fold, goes_on=True))
+            await context.in_thread(context.ledger.fold, empties=is_quiet)
+            if is_quiet:
+                await context.in_thread(context.ledger.give_back)
+                await context.in_thread(give_back)
         finally:
             self._is_folding = False
+            context.wake.set()

@@ -260,7 +260,7 @@ class Daemon:
                 self._hooks.hear(self._event_log.news())
                 if not plan.actions:
                     wait = min(wait, await self._housekeeping.run())
-                wait = min(wait, await self._checkpoints.run(tasks))
+                wait = min(wait, self._checkpoints.see(tasks))
             except LedgerStuck as error:
                 self._breaker.open(error)
             if self._breaker.is_open:

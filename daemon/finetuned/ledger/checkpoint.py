@@ -33,14 +33,14 @@ from finetuned.errors import LedgerError, LedgerStuck
 from finetuned.ledger.trouble import PUT_BACK, of_the_disk
 from finetuned.model import Value
 
-#: the log is folded in at the latest when it has grown by so much
+#: who writes folds the log in when it has grown by so much, unless somebody is at it
 GROWN_BYTES: Final = 8 * 1024 * 1024
 #: a note is padded to this, so that it is written whole, over the one before
 _NOTE_BYTES: Final = 256
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
-#: how the index of the log (`-shm`) begins: the size of a page, how many pages were added, how many are folded in
+#: how the index of the log (`-shm`) begins: the size of a page (but of 64 KiB, which ours never have), how many pages
+#: were added, and how many of these are folded in. Source: SQLite's page walformat
 _INDEX: Final = struct.Struct("=14xHI76xI")
-_NO_INDEX: Final = -1
 #: the inode of a log that is not there
 _NO_LOG: Final = 0
 #: times that differ by less may belong to two writes, in nanoseconds
@@ -59,10 +59,10 @@ class Note(Value, frozen=True):
 class Checkpoint:
     """The log of one open ledger: `db` writes it, `file` is the ledger's descriptor, `lock` that of its lock file.
 
-    It is to be closed after the connection.
+    `index` is the descriptor of the log's index, if there is one.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int, index: int | None) -> None:
         self._db = db
         self._path = path
         self._file = file
@@ -71,35 +71,28 @@ class Checkpoint:
         self._left: tuple[int, int] | None = None
         self._due_at_bytes = 0
         self._one_at_a_time = threading.Lock()
-        try:
-            self._index = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # a file system on which there can be no log
-            self._index = _NO_INDEX
-
-    def close(self) -> None:
-        """Let go of the index: to close it before the connection would take SQLite's locks."""
-        if self._index != _NO_INDEX:
-            os.close(self._index)
+        self._index = index
 
     @property
     def is_long(self) -> bool:
         """Whether the log is half as long as it may become, so that it should be folded in beside those who write."""
-        return self._log_bytes() >= self._due_at_bytes - GROWN_BYTES // 2
+        return self._unfolded_bytes() >= self._due_at_bytes - GROWN_BYTES // 2
 
-    def fold(self, alone: AbstractContextManager[object], *, goes_on: bool = False) -> None:
+    def fold(self, alone: AbstractContextManager[object], *, empties: bool = True) -> None:
         """Fold the log in, as far as readers allow; what cannot be folded now is as safe in the log.
 
-        Nobody else writes within `alone`, which is entered for the last bit. The log is emptied, but if it `goes_on`.
+        Nobody else writes within `alone`, which is entered for the last bit. It `empties` the log, or leaves it to the
+        next commit to begin it anew.
         """
         with self._one_at_a_time:
             with suppress(OSError):
                 self._write(None)
                 self._fold_beside()
                 with alone:
-                    is_folded = self._fold_rest("restart" if goes_on else "truncate")
+                    is_folded = self._fold_rest("truncate" if empties else "full")
                 if is_folded:
                     self._note_as_it_is()
-            self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+            self._due_at_bytes = self._unfolded_bytes() + GROWN_BYTES
 
     def _fold_beside(self) -> None:
         """Fold in the most of the log over a connection of its own; what that cannot do is left to ours.
@@ -112,14 +105,14 @@ class Checkpoint:
 
     def fold_if_grown(self) -> None:
         """Fold the log in if it has become long, and nobody is at it; nobody else may write meanwhile."""
-        if self._log_bytes() < self._due_at_bytes or not self._one_at_a_time.acquire(blocking=False):
+        if self._unfolded_bytes() < self._due_at_bytes or not self._one_at_a_time.acquire(blocking=False):
             return
         try:
             with suppress(OSError):
                 self._write(None)
-                if self._fold_rest("restart"):
+                if self._fold_rest("full"):
                     self._note_as_it_is()
-            self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+            self._due_at_bytes = self._unfolded_bytes() + GROWN_BYTES
         finally:
             self._one_at_a_time.release()
 
@@ -164,13 +157,14 @@ class Checkpoint:
             return None
         return found if os.path.samestat(found, self._opened) else None
 
-    def _log_bytes(self) -> int:
-        """Count what is in the log and not folded in yet."""
-        try:
-            index = os.pread(self._index, _INDEX.size, 0)
-            page_bytes, added, folded = map(int, _INDEX.unpack(index))
-        except (OSError, struct.error):
+    def _unfolded_bytes(self) -> int:
+        """Count what is in the log and not in the file."""
+        if self._index is None:
             return 0
+        index = os.pread(self._index, _INDEX.size, 0)
+        if len(index) < _INDEX.size:  # it is not made yet
+            return 0
+        page_bytes, added, folded = map(int, _INDEX.unpack(index))
         return max(0, added - folded) * page_bytes
 
     def _write(self, left: tuple[int, int] | None) -> None:
@@ -178,6 +172,25 @@ class Checkpoint:
         self._left = left
         note = Note(inode=os.fstat(self._file).st_ino, log=log, left=left, boot=_boot())
         _write_note(self._lock, msgspec.json.encode(note))
+
+
+def open_index(path: str) -> int | None:
+    """Open the index of the log; null where there is none, as a file system may not allow it. Raises LedgerError."""
+    try:
+        return os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise of_the_disk(error, f"the index of the ledger's log, {path}-shm, cannot be opened") from error
+
+
+def close_index(index: int | None) -> None:
+    """Let go of the index, unless a connection of this process is open still: that would take SQLite's locks with it.
+
+    SQLite removes the index with the last connection.
+    """
+    if index is not None and os.fstat(index).st_nlink == 0:
+        os.close(index)
 
 
 def address_of(path: str, *, mode: str) -> str:

@@ -14,7 +14,16 @@ from typing import Self
 from finetuned.errors import LedgerError
 from finetuned.ledger.attempts import Attempts
 from finetuned.ledger.batches import Batches
-from finetuned.ledger.checkpoint import Checkpoint, check_log, forget_log, left_by, lies_as_left, note_closed
+from finetuned.ledger.checkpoint import (
+    Checkpoint,
+    check_log,
+    close_index,
+    forget_log,
+    left_by,
+    lies_as_left,
+    note_closed,
+    open_index,
+)
 from finetuned.ledger.chunks import Chunks
 from finetuned.ledger.daemon import Daemon
 from finetuned.ledger.ends import Ends
@@ -71,12 +80,13 @@ class Ledger(Tables):
 
     jobs: KeptJobs
 
-    def __init__(self, path: str, db: sqlite3.Connection, *, file: int, lock: int) -> None:
+    def __init__(self, path: str, db: sqlite3.Connection, *, file: int, lock: int, index: int | None) -> None:
         self.path = path
         self._db = db
         self._file = file
         self._lock = lock
-        self._log = Checkpoint(db, path, file=file, lock=lock)
+        self._index = index
+        self._log = Checkpoint(db, path, file=file, lock=lock, index=index)
         self._store = Store(db, path, self._log)
         #: the copy of an older schema that was made when this one was opened, if there was one
         self.kept: str | None = None
@@ -104,7 +114,9 @@ class Ledger(Tables):
             note = left_by(lock)
             forget_log(path, lock)  # what the note says does not hold once the file is opened
             db, kept = connect(path, is_sound=lies_as_left(note, path, file=file, lock=lock))
-            ledger = cls(path, db, file=file, lock=lock)
+            undone.callback(db.close)
+            index = open_index(path)
+            ledger = cls(path, db, file=file, lock=lock, index=index)
             ledger.kept = kept
             undone.pop_all()
         ledger.fold()
@@ -115,9 +127,12 @@ class Ledger(Tables):
         """A count that grows with what is written."""
         return self._store.changes
 
-    def fold(self, *, goes_on: bool = False) -> None:
-        """Fold the log into the file, so that a plain copy of it holds everything; more is written if it `goes_on`."""
-        self._log.fold(self._store.reading(), goes_on=goes_on)
+    def fold(self, *, empties: bool = True) -> None:
+        """Fold the log into the file, so that a plain copy of it holds everything; what cannot be done waits.
+
+        It `empties` the log, too, which is in order where nothing is written for a while.
+        """
+        self._log.fold(self._store.reading(), empties=empties)
 
     @property
     def has_a_long_log(self) -> bool:
@@ -158,7 +173,7 @@ class Ledger(Tables):
             pass
         finally:
             self._db.close()
-            self._log.close()
+            close_index(self._index)
             note_closed(self.path, file=self._file, lock=self._lock)
             os.close(self._file)
             os.close(self._lock)

@@ -31,7 +31,7 @@ class Claim(Value, frozen=True, tag=True):
 
 
 class Archive(Value, frozen=True, tag=True):
-    """Move the files of an ended job to where they belong."""
+    """Move the files of an ended job, so many, to where they belong."""
 
     job_id: str
     files: int = 1
