@@ -54,7 +54,7 @@ async def test_when_it_is_idle_a_copy_has_all_jobs(a_place: APlace) -> None:
 
 
 async def test_while_it_is_busy_a_copy_is_not_far_behind(a_place: APlace) -> None:
-    """A ledger that is written every second is folded in twice a minute."""
+    """A ledger that is written every second is folded in twice a minute, and its log is emptied."""
     place = a_place(folder=[{"linger": "0s"}])
 
     async def busy() -> None:
@@ -66,10 +66,14 @@ async def test_while_it_is_busy_a_copy_is_not_far_behind(a_place: APlace) -> Non
     async def script() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(busy)
+            await place.pass_time(1)
+            old = "old" * 1_000_000
+            place.here.ledger.events.answered(old, verb="flush", done=True, words="", now=place.runtime.now())
             place.drop("a.txt")
             await place.until(lambda: place.states() == {"a.txt": "learned"})
             await place.pass_time(LATEST + place.settings.watch.sweep)
             assert jobs_in_a_copy(place) == ["done"]
+            assert os.path.getsize(f"{place.ledger_path}-wal") < len(old)
             tasks.cancel_scope.cancel()
 
     await place.run(until_idle=False, script=script)

@@ -1,7 +1,8 @@
 """When the ledger's log is folded into its file, beside the rounds: so that a plain copy of it holds what was done.
 
-A moment after the last write; while writes go on, now and then all the same, and whenever the log has become long: else
-whoever writes would have to do it himself.
+A moment after the last write, and while writes go on now and then all the same: the log is emptied then, and with it
+goes what was forgotten. And whenever it has become long, as whoever writes would have to do it himself; it is written
+over then.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Checkpoints:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._changes = context.ledger.changes
-        self._quiet_at: float | None = None
+        self._due_at: float | None = None
         self._latest_at = 0.0
         self._is_folding = False
 
@@ -34,24 +35,25 @@ class Checkpoints:
         changes = context.ledger.changes
         if changes != self._changes:
             self._changes = changes
-            if self._quiet_at is None:
+            if self._due_at is None:
                 self._latest_at = now + LATEST
-            self._quiet_at = now + QUIET
-        if self._quiet_at is None or self._is_folding:
+            self._due_at = min(now + QUIET, self._latest_at)
+        if self._due_at is None or self._is_folding:
             return float("inf")
-        is_quiet = now >= self._quiet_at
-        if not (is_quiet or now >= self._latest_at or context.ledger.has_a_long_log):
-            return min(self._quiet_at, self._latest_at) - now
-        self._quiet_at, self._latest_at = None if is_quiet else self._quiet_at, now + LATEST
+        is_due = now >= self._due_at
+        if not (is_due or context.ledger.has_a_long_log):
+            return self._due_at - now
+        if is_due:
+            self._due_at = None
         self._is_folding = True
-        beside.start_soon(self._fold, is_quiet)
+        beside.start_soon(self._fold, is_due)
         return float("inf")
 
-    async def _fold(self, is_quiet: bool) -> None:
+    async def _fold(self, empties: bool) -> None:
         context = self._context
         try:
-            await context.in_thread(context.ledger.fold, empties=is_quiet)
-            if is_quiet:
+            await context.in_thread(context.ledger.fold, empties=empties)
+            if empties:
                 await context.in_thread(context.ledger.give_back)
                 await context.in_thread(give_back)
         finally:

@@ -4,8 +4,8 @@
    for a moment, and whenever the log has grown by GROWN_BYTES: a plain copy of the file lacks the last seconds at most.
    Readers do not hold it up, nor it them: what they still read of the log stays there. Nor does it hold up who writes,
    but for what was added to the log meanwhile: the most of it is folded in over a connection of its own.
-   While more is to be written the file of the log stays as large as it is, and is written over: where a file grows, the
-   file system has to bring its own journal to disk with each commit, and whatever else has changed goes along.
+   In a burst the file of the log stays as large as it is, and is written over: where a file grows, the file system has
+   to bring its own journal to disk with each commit, and whatever else has changed goes along.
 2. After a kill the log stays, and SQLite would play it over whatever lies at the ledger's path then, a restored copy
    too. So the lock file holds a note: which file the log belongs to, and how that file was left (size and mtime).
    Only a folding changes the file; while one is under way the note says so, and nothing but the file's inode tells.
