@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finetuned.runtime import Wake
+from finetuned.sandbox import Pace
 from support.place import Place
 from support.virtual import VirtualRuntime
 
@@ -80,3 +81,14 @@ async def test_no_slot_is_passed_on_twice(queue: Place) -> None:
     assert [*queue.states().values()] == ["learned"] * JOBS
     assert most_at_once(queue) == SLOTS
     assert len(queue.network.sent()) == JOBS
+
+
+async def test_the_next_job_is_sent_before_the_one_before_gets_its_name(a_place: APlace) -> None:
+    """Nobody waits for a session's name on the server's own page: first the slot is passed on."""
+    at_once = Pace(queue=0.0, chunk=0.0, train=0.0)
+    queue = a_place(pace=at_once, folder=[{"linger": "0s", "max_files": 1}], helix={"max_in_flight": 1})
+    drop(queue, JOBS)
+    await queue.run()
+    asked = [method for _, method, path in queue.network.requests if method == "PUT" or path == "/api/v1/sessions"]
+    first = asked.index("POST")
+    assert asked[first:] == ["POST"] + ["POST", "PUT"] * (JOBS - 1) + ["PUT"]

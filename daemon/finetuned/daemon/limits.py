@@ -52,14 +52,13 @@ class Limits:
             job, words, cause=Cause.TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
         )
 
-    async def fits(self, job: Job, order: Submission) -> bool:
-        """Tell whether the job may be sent as it is; else halve it. A single file is sent, and finds out."""
-        context = self._context
-        if job.files < 2:
-            return True
-        known = (await context.in_ledger(context.ledger.servers.get, context.url_of(job))).max_request
+    async def fits(self, job: Job, order: Submission, known: int | None) -> bool:
+        """Tell whether the job may be sent as it is, `known` to be the limit; else halve it.
+
+        A single file is sent, and finds out.
+        """
         size = order.bytes
-        if known is None or size <= known:
+        if job.files < 2 or known is None or size <= known:
             return True
         words = f"a proxy in front of the server limits requests: {size} bytes are more than the {known} that are tried"
         await self._splits.halve(job, words, cause=Cause.FITTED)

@@ -140,10 +140,13 @@ class Polls:
     async def _name(self, job: Job, seen: Observation, *, noted: bool) -> None:
         """Give the session the job's name, for people who see it on the server's own page: tried once, for what it is.
 
-        That it is tried was `noted` already, or is noted here.
+        That it is tried was `noted` already, or is noted here. Who got the slot of a job that ended is sent first.
         """
         context, name = self._context, _new_name(job, seen)
-        if name is not None and (noted or await context.in_ledger(context.ledger.attempts.named, seen.id, name)):
+        if name is None:
+            return
+        await context.turns[context.url_of(job)].let_pass(context.runtime, PASSED_WITHIN)
+        if noted or await context.in_ledger(context.ledger.attempts.named, seen.id, name):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
                 await context.backend_of(job).rename(seen, name)
 

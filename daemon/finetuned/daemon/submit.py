@@ -60,11 +60,15 @@ _PASSING: Final = frozenset({Refusal.TOO_MANY, Refusal.CUT})
 
 
 class Intent(Value, frozen=True):
-    """A job that is being submitted, the files that are sent, and what an earlier try of the attempt has uploaded."""
+    """A job that is being submitted, the files that are sent, and what an earlier try of the attempt has uploaded.
+
+    `max_request` is how many bytes a request to its server may have; null: no limit is known.
+    """
 
     job: Job
     files: Sequence[File]
     upload_id: str | None
+    max_request: int | None
 
 
 class Submissions:
@@ -104,6 +108,7 @@ class Submissions:
                 job=job,
                 files=[replace(file, upload_name=names[file.id]) for file in packed],
                 upload_id=ledger.attempts.upload(job),
+                max_request=ledger.servers.get(url).max_request,
             )
 
     async def submit(self, intent: Intent) -> None:
@@ -116,7 +121,7 @@ class Submissions:
             if not await self._surely_unsent(job):
                 return
         order = self._order(job, intent.files)
-        if not await self._limits.fits(job, order):
+        if not await self._limits.fits(job, order, intent.max_request):
             return
         turns.goes_out(job.id)
         try:
