@@ -39,6 +39,8 @@ LONGEST_STOP: Final = 4.0
 #: and how long while the ledger is still being opened, which may take many seconds: nothing of the daemon's is begun,
 #: and an upgrade is whole or begins anew
 OPENING_STOP: Final = 1.0
+#: for how long a thread may go on in Python while another one waits, in seconds: a send waits a few times for its turn
+TURN: Final = 0.0005
 
 
 def configure_logs(settings: Settings) -> None:
@@ -56,6 +58,7 @@ def configure_logs(settings: Settings) -> None:
 async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outcome:
     """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
     share_one_heap()
+    sys.setswitchinterval(TURN)
     runtime = SystemRuntime()
     control = _Control(runtime)
     outcome = Outcome()
