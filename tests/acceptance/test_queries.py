@@ -19,8 +19,12 @@ from support.place import Place, named
 
 APlace = Callable[..., Place]
 
-#: a step of a plan that goes through a table, all that is known of a folder, or all that is not null in a column
-THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|json_each)|.* INDEX (files|jobs)_in_folder |.* INDEX \w+ \(\w+>\?\)$")
+#: a step of a plan that goes through a table, all that is known of a folder, all that is not null in a column, or all
+#: that ever became of files, or of jobs
+THROUGH = re.compile(
+    r"SCAN (?!CONSTANT ROW|json_each)|.* INDEX (files|jobs)_in_folder |.* INDEX \w+ \(\w+>\?\)$|"
+    r".* INDEX events_by_subject \(subject=\?\)$"
+)
 #: what is small however much is in the ledger: tables of a row for each folder and the like, partial indexes, and what
 #: FTS5 keeps of its own settings
 SMALL = re.compile(
@@ -73,7 +77,12 @@ def through(path: str, said: dict[str, str]) -> dict[str, list[str]]:
 async def test_no_query_goes_through_what_grows(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at a start, nor while files are learned, refused, found equal, changed, lost, tried again and removed."""
     rules: list[dict[str, Any]] = [{"linger": "0s"}, {"linger": "0s", "after": "keep"}]
-    place = a_place(folder=rules, watch={"sweep": "1m"}, retention={"done": "1h", "failed": "1h", "events": "1h"})
+    place = a_place(
+        folder=rules,
+        watch={"sweep": "1m"},
+        retention={"done": "1h", "failed": "1h", "events": "1h"},
+        hook=[{"command": ["true"]}, {"command": ["false"], "on": ["file_refused"]}],
+    )
     kept = place.root / "notes1"
 
     async def script() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,28 @@ def test_what_happened_is_counted_since_the_start(life: Life) -> None:
     third = measure(life.ledger.path, [URL], since=first.last)
     assert third.events == {("file", "appeared"): 1}
     assert measure(life.ledger.path, [URL]).events["file", "appeared"] == 4
+
+
+def test_what_happened_is_found_by_its_number(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monitoring asks every few seconds: what ever became of jobs is not gone through each time."""
+    said: list[str] = []
+    real = sqlite3.connect
+
+    def connect(*args: Any, **words: Any) -> sqlite3.Connection:
+        db = real(*args, **words)
+        db.set_trace_callback(said.append)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    measure(life.ledger.path, [URL], since=1)
+    with life.ledger.reading() as reader:
+        plans = [
+            next(reader.connection.execute(f"explain query plan {text}"))["detail"]
+            for text in said
+            if " from events " in text and "id <=" in text
+        ]
+    assert len(plans) == 2
+    assert all(plan.endswith("USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)") for plan in plans), plans
 
 
 def test_what_somebody_wrote_into_a_request_is_no_label(life: Life) -> None:

@@ -140,4 +140,5 @@ def _heard(words: Collection[str]) -> tuple[str, list[str]]:
 
 def _is(notice: Notice) -> tuple[str, list[str]]:
     causes = f" and cause in ({', '.join('?' * len(notice.causes))})" if notice.causes else ""
-    return f"subject = ? and became = ? and was is not became{causes}", [notice.subject, notice.became, *notice.causes]
+    # by their numbers, and not by the index: it would go through all that ever became of a file, or a job
+    return f"+subject = ? and became = ? and was is not became{causes}", [notice.subject, notice.became, *notice.causes]

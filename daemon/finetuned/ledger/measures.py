@@ -31,9 +31,10 @@ _LAST: Final = "select coalesce(max(id), 0) from events"
 _EVENTS: Final = (
     "select subject, cause, count(*) from events where id > ? and id <= ? and cause is not null group by 1, 2"
 )
+#: by their numbers, and not by the index of subjects: it would go through all that ever became of a job
 _ENDED: Final = (
     "select j.folder, e.became, count(*) from events e join jobs j on j.id = e.subject_id "
-    f"where e.id > ? and e.id <= ? and e.subject = 'job' and e.became in ({_ENDS}) and e.was not in ({_ENDS}) "
+    f"where e.id > ? and e.id <= ? and +e.subject = 'job' and e.became in ({_ENDS}) and e.was not in ({_ENDS}) "
     "group by 1, 2"
 )
 #: what is told of requests has the verb of a command as its cause, or what somebody wrote into the request

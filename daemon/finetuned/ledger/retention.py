@@ -30,12 +30,14 @@ _INCREMENTAL: Final = 2
 _NEWEST: Final = "select cause, detail from events where subject = ? and subject_id = ? order by id desc limit 1"
 #: the newest event but for those that tell that it could not be done
 _INTENT: Final = _NEWEST.replace(" order by", f" and cause != '{Cause.HELD_UP}' order by")
-#: of the events that are old enough, those that nothing rests on
+#: of the events that are old enough, those that nothing rests on; what is unary + keeps from going by the index of
+#: subjects, which would go through all that ever became of sessions
 _USELESS: Final = """
 delete from events where id > ? and id <= ? and at < ? and (
   (subject = 'daemon' and became in ('done', 'refused')) or exists (
     select 1 from events n where n.subject = events.subject and n.subject_id = events.subject_id and n.id > events.id))
-  and id is not (select max(id) from events where subject = 'session' and became = 'live')
+  and not (subject = 'session' and became = 'live' and not exists (
+    select 1 from events n where n.id > events.id and +n.subject = 'session' and n.became = 'live'))
 """
 
 
