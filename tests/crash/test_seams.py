@@ -13,7 +13,7 @@ import pytest
 
 from support.afterlife import at_the_end, out_of_order
 from support.defects import DEFECTS
-from support.dying import LEAVES, Scenario, Seam, a_place, deaths_of
+from support.dying import LEAVES, SHARED, Scenario, Seam, a_place, deaths_of
 from support.ring import every_death, whole_life
 from support.virtual import YEARS_LATER
 
@@ -36,6 +36,7 @@ SCENARIOS = {
     "many": Scenario(
         files=MANY, becomes=dict.fromkeys(MANY, "learned"), rules={"max_chunks": 1000}, begins=YEARS_LATER
     ),
+    "shared": Scenario(files=THREE, becomes=dict.fromkeys(THREE, "learned"), rules={"max_files": 1}, shared=True),
     "keep": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), rules={"after": "keep"}),
     "ready made": Scenario(
         files={"a.jsonl": b'{"instruction": "Where?", "output": "In rivers."}'},
@@ -112,6 +113,7 @@ def test_a_death_at_any_seam_changes_nothing(name: str, root: Path) -> None:
     life, whole = whole_life(root / "whole", scenario)
     assert at_the_end(a_place(root / "whole", scenario, seed=0), scenario, whole) == []
     assert out_of_order(life.met, root / "whole" / "notes") == []
+    assert any(seam.kind == SHARED for seam in life.met) is scenario.shared
     numbers = [int(ONLY)] if ONLY else own_deaths(name, life.met)
     seams = [life.met[number - 1] for number in numbers]
     red = [(number, wrong) for number, wrong in every_death(root, scenario, seams, whole) if wrong]
@@ -120,13 +122,15 @@ def test_a_death_at_any_seam_changes_nothing(name: str, root: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-@pytest.mark.parametrize("name", DEFECTS)
-def test_a_defect_is_found(name: str, root: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "in_scenario"), [*((name, "plain") for name in DEFECTS), ("request_before_intent", "shared")]
+)
+def test_a_defect_is_found(name: str, in_scenario: str, root: Path) -> None:
     """With a mistake put in by hand the test above turns red, at a seam that it names.
 
     A commit before its files are on disk does no harm but in a power cut: the order of the seams shows it.
     """
-    scenario, defect = SCENARIOS["plain"], DEFECTS[name]
+    scenario, defect = SCENARIOS[in_scenario], DEFECTS[name]
     _, whole = whole_life(root / "whole", scenario)
     life, _ = whole_life(root / "defect", scenario, defect)
     assert at_the_end(a_place(root / "defect", scenario, seed=0), scenario, whole) == []

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
+import anyio.lowlevel
 import httpx
 import trio
 import trio.testing
@@ -29,7 +30,11 @@ from support import seams
 from support.place import Network, Place
 from support.virtual import BEGIN, VirtualRuntime
 
+P = ParamSpec("P")
+T = TypeVar("T")
 WISH = "wish"
+#: the kind of a seam
+SHARED = "shared"
 #: the wish that the folder leaves the configuration, of which another folder is left
 LEAVES = "leaves"
 
@@ -41,7 +46,7 @@ class Scenario:
     With `told` a hook hears of it. If it `expires`, 100 days pass at the end, of which 30 are kept. `wish` is asked
     once, of the job (or null, and the path) that the query `when` finds. Of each job the server makes `sessions` in
     all, and has `kept` of them in the end. It `begins` at this moment: files that were changed long before are taken by
-    their looks.
+    their looks. With `shared` those who come to the ledger meanwhile share a commit.
     """
 
     files: Mapping[str, bytes]
@@ -56,6 +61,7 @@ class Scenario:
     sessions: int = 1
     kept: int = 1
     begins: float = BEGIN
+    shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +107,19 @@ class Mortal:
         if len(self.met) == self._die_at:
             self._die(self.met[-1])
         yield
+
+
+class Crowd(VirtualRuntime):
+    """A world where others come to the ledger before a thread is free; that they share a commit is a seam."""
+
+    watcher: seams.Watcher | None = None
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        await anyio.lowlevel.checkpoint()
+        if self.watcher is None or getattr(work, "__name__", "") != "_do_together":
+            return work(*args, **words)
+        with self.watcher.at(SHARED, "commit"):
+            return work(*args, **words)
 
 
 class Border(Network):
@@ -154,6 +173,8 @@ def live(
         return f"{left_behind(place.root)} {place.runtime.steady()}"
 
     mortal = Mortal(die_at, die, left if digest else str)
+    if isinstance(place.runtime, Crowd) and watched:
+        place.runtime.watcher = mortal
     place.network = Border(place.app, place.runtime, mortal, place.root / "created")
     ended_at = 0.0
 
@@ -258,7 +279,10 @@ def a_place(root: Path, scenario: Scenario, seed: int) -> Place:
     ages = {"done": "30d", "failed": "30d", "events": "30d"} if scenario.expires else {}
     faults = Faults.parse(scenario.faults)
     more = {"submit": settle, "poll": scenario.poll, "hook": hooks, "retention": ages}
-    return Place(root, faults=faults, luck=seed, begins=scenario.begins, folder=rules, **more)
+    place = Place(root, faults=faults, luck=seed, begins=scenario.begins, folder=rules, **more)
+    if scenario.shared:
+        place.runtime = Crowd(seed, scenario.begins)
+    return place
 
 
 def forked(work: Callable[[Callable[[Any], None]], Any]) -> Any:
