@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from operator import attrgetter
 from pathlib import Path
 
@@ -17,9 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from finetuned.errors import Stale
 from finetuned.ledger.batches import FoundFile, FoundJob, Left
-from finetuned.ledger.writer import Ledger
+from finetuned.ledger.writer import Ledger, Tables
 from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState, Requested
 from finetuned.model import File, Job
+from finetuned.plan.roll import Roll
 from support import lives
 from support.lives import URL, Life, asked, audited, content, dies, pairs_of, signature, view
 
@@ -71,6 +74,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.known_jobs: list[Job] | None = None
         self.stale_jobs: dict[str, Job] = {}
         self.stale_files: dict[int, File] = {}
+        self.followed: Ledger | None = None
 
     @initialize()
     def begin(self) -> None:
@@ -502,6 +506,25 @@ class LedgerMachine(RuleBasedStateMachine):
         dies(self.ledger)
         self.ledger = self.life.ledger = Ledger.open(self.ledger.path)
 
+    @of_a_job(*JobState, fits=lambda _, job: job.state not in JOB_ENDS or not job.archived)
+    def is_changed_by_another_program(self, _n: int, job: Job) -> None:
+        with closing(sqlite3.connect(self.ledger.path, isolation_level=None)) as other:
+            other.execute("update jobs set tries = tries + 1 where id = ?", (job.id,))
+
+    @of_a_job(*JobState)
+    def is_taken_back(self, _n: int, job: Job) -> None:
+        """It is written together with what cannot be done: nothing of it stays."""
+        now = self.life.now()
+
+        def twice() -> None:
+            with self.ledger.together():
+                for _ in range(2):
+                    self.ledger.runs.try_later(job, now + 9, "no", now)
+
+        with pytest.raises(Stale):
+            twice()
+        assert self.life.job(job.id) == job
+
     @precondition(lambda self: self.stale_jobs or self.stale_files)
     @rule(n=NUMBERS)
     def is_written_by_who_read_too_early(self, n: int) -> None:
@@ -530,12 +553,22 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(msgspec.structs.asdict(value) for some in values for value in some)
         is_open = [j for j in self.jobs() if j.state not in JOB_ENDS or not j.archived]  # read one by one
         assert sorted(self.ledger.jobs.open(), key=attrgetter("created_at", "id")) == is_open
+        self.is_on_the_roll()
         told = "select cause from events where subject = 'folder' and subject_id = ? and cause in ('pause', 'resume')"
         for folder in self.ledger.folders.all().values():
             causes = [row[0] for row in asked(self.ledger, f"{told.replace('?', repr(folder.name))} order by id")]
             assert (folder.paused_at is not None) is (causes[-1:] == ["pause"])
         for job in self.jobs():
             assert (job.open is not None) is (job.state in {"submitting", "doubtful", "running", "review"})
+
+    def is_on_the_roll(self) -> None:
+        """What a loop keeps of the open jobs, by the news of each turn alone, is what the ledger has, in its order."""
+        if self.followed is not self.ledger:
+            self.followed, self.roll = self.ledger, Roll(slowest=3600.0)
+        is_whole, written = self.ledger.jobs.news(whole=not self.roll.is_sure)
+        (self.roll.call if is_whole else self.roll.take)(written)
+        with self.ledger.reading() as reader:
+            assert list(self.roll.all()) == Tables.of(reader).jobs.open()
 
 
 LedgerMachine.TestCase.settings = settings(
