@@ -23,6 +23,8 @@ import msgspec
 
 HERE: Final = Path(__file__).parent
 FIGURES: Final = HERE / "figures.json"
+#: what stands in the row of a figure that does not hold
+MISSED: Final = "**no**"
 HEADER: Final = (
     "| what | measured: median (max) | baseline, in the same run | ratio | bound | holds | grows as | measured on |\n"
     + "| --- " * 8
@@ -115,12 +117,12 @@ class Figure(msgspec.Struct, kw_only=True, omit_defaults=True):
         bound = "" if self.bound is None else f"{_number(self.bound)} {self.unit}"
         if self.times is not None:
             bound = f"{self.times:g} ×"
-        holds = {None: "", True: "yes", False: "**no**"}[self.holds]
+        holds = {None: "", True: "yes", False: MISSED}[self.holds]
         grows = ""
         if exponent is not None:
             grows = f"n^{exponent[0]:.2f} from {exponent[1]:,}"
             if self.growth is not None and exponent[0] > self.growth:
-                holds = f"**no** ({grows})" if holds == "yes" else holds
+                holds = holds if holds == MISSED else f"{MISSED} ({grows})"
         ratio = "" if self.ratio is None else f"{self.ratio:.2g}"
         when = f"{self.date} `{self.commit}`" + (f": {self.note}" if self.note else "")
         cells = (

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 900.0
+#: … of which a file may have so many
+PATIENCE_A_FILE = 0.005
 MIB = 1024 * 1024
 LOOK_EVERY = 0.005
 #: lines of a text that are written at a time
@@ -224,13 +226,17 @@ class Place:
 
     def wait_claimed(self, count: int) -> None:
         """Wait until so many files are claimed for jobs."""
-        wait_for(lambda: self.ask(CLAIMED) == count, f"claim of {count} files", every=0.05)
+        wait_for(lambda: self.ask(CLAIMED) == count, f"claim of {count} files", within=_patience(count), every=0.05)
 
     def wait_learned(self, count: int) -> None:
         """Wait until so many files are learned and put away."""
-        query = "select count(*) from files where state = 'learned' and archived = 1"
-        wait_for(lambda: self.ask(query) == count, f"end of {count} files", every=0.1)
+        query, within = "select count(*) from files where state = 'learned' and archived = 1", _patience(count)
+        wait_for(lambda: self.ask(query) == count, f"end of {count} files", within=within, every=0.1)
         wait_for(lambda: self.ask("select count(*) = 0 from jobs where archived = 0"), "end of the papers")
+
+
+def _patience(count: int) -> float:
+    return max(PATIENCE, count * PATIENCE_A_FILE)
 
 
 class Pile:

@@ -70,11 +70,12 @@ def test_what_was_measured_on_another_commit_tells_no_growth() -> None:
     assert "n^" not in _add(table, _sized(2000, 2.0), commit="bbbbbbb")
 
 
-def test_a_row_that_grows_faster_than_it_may_does_not_hold() -> None:
+@pytest.mark.parametrize("bound", [100.0, None])
+def test_a_row_that_grows_faster_than_it_may_does_not_hold(bound: float | None) -> None:
     """A bound that holds at one size is worth little if the cost grows faster than the work."""
     table = Table()
     for size, seconds in ((1000, 1.0), (2000, 4.0)):
         row = _sized(size, seconds)
-        row.bound = 100.0
+        row.bound = bound
         line = _add(table, row)
     assert "**no** (n^2.00 from 1,000)" in line
