@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from finetuned.ledger.writer import Ledger
+from finetuned.sandbox import Faults
 from support.place import Place, named
 
 APlace = Callable[..., Place]
@@ -32,8 +33,9 @@ SMALL = re.compile(
     r".* INDEX (unread_files|files_to_archive|open_jobs_first|sessions_to_discard|suspect_sessions) ?"
 )
 VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+(\.\d+)?\b")
-#: meant to: to rename a folder touches all that is known of it; who searches leaves out each session that is known
-MEANT = re.compile(r"update (files|jobs) set folder = |select session_id from sessions where session_id is not null$")
+#: meant to: to rename a folder touches all that is known of it; who searches leaves out the sessions of all jobs that
+#: ended since an instant, which is no more than a day before the job was made
+MEANT = re.compile(r"update (files|jobs) set folder = |select session_id from .* finished_at >= '[^']+'\)$")
 #: not gone through: the newest row is the last of the table
 NEWEST = "from events order by id desc limit 1)"
 
@@ -142,6 +144,30 @@ async def test_nothing_that_people_ask_for_goes_through_what_grows(
         await place.run(until_idle=False, script=script)
     verbs = Counter(text.split(maxsplit=1)[0].lower() for text in said)
     assert min(verbs[verb] for verb in ("insert", "update", "delete")) > 3
+    assert through(place.ledger_path, said) == {}
+
+
+async def test_neither_a_split_nor_a_search_nor_a_folder_that_leaves_goes_through_what_grows(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job goes on in halves, one that waits is looked for by the next daemon, and a folder waits for its last job."""
+    place = a_place(
+        faults=Faults.parse(["too-much:1"]), folder=[{"linger": "0s"}, {"linger": "0s"}], helix={"max_in_flight": 1}
+    )
+    left = [{"name": "other", "path": str(place.root / "other")}]
+
+    async def leaves() -> None:
+        place.drop("otter.txt", "The otter is a mammal.")
+        place.drop("seal.txt", "The seal swims in the sea.")
+        await place.until(lambda: len(place.jobs()) == 3)
+        await place.until(lambda: "running" in {job["state"] for job in place.jobs()})
+        await place.reload(folder=left)
+        await place.pass_time(600)
+
+    with heard(monkeypatch) as said:
+        await place.run(until_idle=False, script=leaves)
+    assert set(place.states().values()) == {"learned"}
+    assert any(text.startswith("select session_id from sessions where") for text in said)
     assert through(place.ledger_path, said) == {}
 
 

@@ -360,7 +360,15 @@ def test_what_failed_since(life: Life):
     life.ledger.ends.failed(job, "no", cause=Cause.REFUSED, now=NOW + 500)
     assert life.ledger.jobs.failed_since(NOW)
     assert not life.ledger.jobs.failed_since(NOW + 501)
-    assert life.ledger.attempts.known_ids() == {"ses-1"}
+
+
+def test_a_search_leaves_out_what_may_have_moved_since(life: Life):
+    """The sessions of jobs that had not ended then: a ledger may know a million others."""
+    known_ids, later = life.ledger.attempts.known_ids, life.now()
+    assert known_ids(later) == {"ses-1"}  # it is not archived yet
+    life.ledger.jobs.archived(life.job("done"))
+    assert known_ids(NOW) == {"ses-1"}
+    assert known_ids(later) == set()
 
 
 def test_the_size_of_a_ledger_that_goes_away(life: Life, reader: Reader):

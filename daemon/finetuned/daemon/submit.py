@@ -338,9 +338,9 @@ class Submissions:
     async def _found(self, job: Job, url: str) -> Sequence[Observation]:
         """List the job's sessions on the server at `url` that the ledger does not know."""
         context = self._context
-        known = await context.in_ledger(context.ledger.attempts.known_ids)
-        uploads = await context.in_ledger(context.ledger.attempts.uploads, job.id)
         since = job.created_at - SLACK
+        known = await context.in_ledger(context.ledger.attempts.known_ids, since)
+        uploads = await context.in_ledger(context.ledger.attempts.uploads, job.id)
         return await context.backends[url].find(job.id, since=since, known=known, uploads=uploads)
 
     def _record_duplicates(self, job: Job, duplicates: Sequence[Observation], url: str) -> None:

@@ -292,9 +292,13 @@ select w.id, w.path, w.folder, w.batch_group, w.sha256, w.text_sha256, w.sent_by
   end as learned_by,
   (select p.job_id from files p where p.folder = w.folder and {_SAME.format("p")} and p.state = 'packed' limit 1)
     as same_content_in
-from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
+from files w indexed by {index} where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
+  and {held_up}, w.id limit ?
 """
-    for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")
+    for index, held_up in (
+        ("waiting_by_age", "w.due_at is null order by w.ready_at"),
+        ("held_up_by_time", "w.due_at is not null order by w.due_at"),
+    )
 )
 
 

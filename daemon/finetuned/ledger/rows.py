@@ -55,10 +55,11 @@ AT_PLACE: Final = "((path = :path and path_b64 is :b64) or (location = :path and
 AT_ONCE: Final = 50
 #: the week of an instant: its Monday (UTC)
 WEEK: Final = "date({}, 'weekday 0', '-6 days')"
-#: whether a folder `f` has a job that has not ended, or something to archive
+#: whether a folder `f` has a job that has not ended, or something to archive; what is unary + keeps from going through
+#: all that a folder ever had
 WORK: Final = """(
-  exists (select 1 from jobs j where j.folder = f.name and (j.finished_at is null or j.archived = 0)) or
-  exists (select 1 from files l where l.folder = f.name and l.archived = 0 and l.state in ('refused', 'duplicate')))
+  exists (select 1 from jobs j where +j.folder = f.name and (j.finished_at is null or j.archived = 0)) or
+  exists (select 1 from files l where +l.folder = f.name and l.archived = 0 and +l.state in ('refused', 'duplicate')))
 """
 #: that the chunk `c` has an answer that was known: another one came before it
 REUSED: Final = """
