@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import anyio
@@ -38,12 +38,17 @@ class BatchPoll:
         self._listed: Mapping[str, str] = {}
         self._listed_at = float("-inf")
 
-    async def marks(self, sessions: Collection[str]) -> Mapping[str, str]:
-        """List the marks of the newest sessions, until all of these are among them. Raises ServerError."""
+    async def marks(self, wanted: Callable[[], Collection[str]]) -> Mapping[str, str]:
+        """List the marks of the newest sessions, until all that are `wanted` are among them. Raises ServerError.
+
+        Which these are is asked before a list alone; where none is wanted there is no list.
+        """
         context = self._context
         async with self._lock:  # a task that comes while a list is asked for uses that one
             if context.runtime.steady() - self._listed_at >= context.settings.poll.fastest:
                 self._listed = {}
+                if not (sessions := wanted()):
+                    return {}
                 backend = context.backends[self._url]
                 self._listed = await backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
                 self._listed_at = context.runtime.steady()

@@ -474,7 +474,8 @@ class Daemon:
         BREAKS_OFF.set(False)
         left: Sequence[str] = ()
         try:
-            standing = await self._polls.stand(url, frozenset(job_ids), self._roll)
+            due = [self._roll[job_id] for job_id in job_ids if job_id in self._roll]
+            standing = await self._polls.stand(url, due, self._roll)
             self._asked.update(job_ids)
             if standing is not None:
                 stand = {job.id for job in standing}

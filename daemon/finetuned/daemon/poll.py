@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from operator import attrgetter
 from typing import Final
 
@@ -207,27 +208,37 @@ class Polls:
         )
         return True
 
-    async def stand(self, url: str, job_ids: frozenset[str], jobs: Iterable[Job]) -> list[Job] | None:
+    async def stand(self, url: str, due: Iterable[Job], jobs: Iterable[Job]) -> list[Job] | None:
         """Find in a list which of the jobs' sessions stand still; null: the server cannot be used, nor any be polled.
 
-        They are all at `url`; `jobs` are all that are open. That they stand is to be noted.
+        Those that are `due` are all at `url`; `jobs` are all that are open. That they stand is to be noted.
         """
         context = self._context
         now = context.runtime.now()
-        marked = {one for one, seen in self._watches.items() if seen.mark is not None and now < seen.enough_until}
-        live = {job.session_id: job for job in jobs if job.attempt and job.session_id and job.attempt.url == url}
-        asked = {one: live[one] for one in marked & live.keys() if live[one].id in job_ids}
+        asked = {session_id: job for job in due if (session_id := self._marked(job, url, now)) is not None}
         if not asked:  # none of them was polled before: a list would tell nothing of it
             return []
         try:
-            worth_it = is_worth_it(len(marked & live.keys()), len(live))
-            marks = await self._batches[url].marks(live.keys()) if worth_it else {}
+            marks = await self._batches[url].marks(partial(self._listed, url, jobs, now))
         except Unreachable as error:
             await context.server_failed(url, error)
             return None
         except ServerError:  # each is polled, and finds out
             return []
         return [job for session_id, job in asked.items() if self._has_stood(session_id, marks, now)]
+
+    def _marked(self, job: Job, url: str, now: float) -> str | None:
+        """Tell the session of a job at `url` if an unchanged mark in a list is as good as its poll."""
+        if job.attempt is None or job.session_id is None or job.attempt.url != url:
+            return None
+        watch = self._watches.get(job.session_id)
+        return None if watch is None or watch.mark is None or now >= watch.enough_until else job.session_id
+
+    def _listed(self, url: str, jobs: Iterable[Job], now: float) -> Collection[str]:
+        """Choose the sessions at `url` that a list is to tell of: all; none if it is not worth it."""
+        live = [job for job in jobs if job.attempt and job.session_id and job.attempt.url == url]
+        marked = sum(self._marked(job, url, now) is not None for job in live)
+        return [job.session_id for job in live if job.session_id] if is_worth_it(marked, len(live)) else ()
 
     async def note(self, url: str, standing: Iterable[Job]) -> None:
         """Note as a poll of each that these jobs' sessions stand still, some at a time: nobody waits for it."""

@@ -166,10 +166,12 @@ class Sessions:
     async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> dict[str, str]:
         """Tell when the newest sessions moved last, by id."""
         marks: dict[str, str] = {}
+        missing = set(wanted)
         for offset in range(0, most, PAGE_ROWS):
             _, rows = await self.list(offset=offset, limit=min(PAGE_ROWS, most - offset))
             marks |= {row.id: row.updated for row in rows}
-            if not rows or (wanted and marks.keys() >= set(wanted)):
+            missing.difference_update(row.id for row in rows)
+            if not rows or (wanted and not missing):
                 break
         return marks
 
