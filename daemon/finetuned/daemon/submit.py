@@ -339,7 +339,7 @@ class Submissions:
         """List the job's sessions on the server at `url` that the ledger does not know."""
         context = self._context
         since = job.created_at - SLACK
-        known = await context.in_ledger(context.ledger.attempts.known_ids, since)
+        known = await context.in_ledger(context.ledger.attempts.known_ids, job.id, since)
         uploads = await context.in_ledger(context.ledger.attempts.uploads, job.id)
         return await context.backends[url].find(job.id, since=since, known=known, uploads=uploads)
 

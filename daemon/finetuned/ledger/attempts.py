@@ -194,14 +194,17 @@ class Attempts:
         """List the sessions that are to be removed from the server."""
         return [attempt_of(row) for row in self._store.ask("select * from sessions where discard = 1 order by id")]
 
-    def known_ids(self, since: float) -> frozenset[str]:
-        """List the ids of the sessions of jobs that had not ended at this instant: no other moved since."""
+    def known_ids(self, job_id: str, since: float) -> frozenset[str]:
+        """List the ids of a job's sessions, and of those of jobs that had not ended at this instant.
+
+        No other moved since.
+        """
         query = (
             "select session_id from sessions where session_id is not null and job_id in "
-            "(select id from jobs where finished_at is null or archived = 0 "
+            "(select ? union all select id from jobs where finished_at is null or archived = 0 "
             "union all select id from jobs where finished_at >= ?)"
         )
-        return frozenset(row["session_id"] for row in self._store.ask(query, iso(since)))
+        return frozenset(row["session_id"] for row in self._store.ask(query, job_id, iso(since)))
 
     def in_flight(self, job: Job) -> int:
         """Count the other jobs that have a session on the job's server."""
