@@ -215,11 +215,11 @@ class Polls:
         """
         context = self._context
         now = context.runtime.now()
-        asked = {session_id: job for job in due if (session_id := self._marked(job, url, now)) is not None}
+        asked = {one: job for job in due if (one := _session_at(url, job)) and self._is_marked(one, now)}
         if not asked:  # none of them was polled before: a list would tell nothing of it
             return []
         try:
-            marks = await self._batches[url].marks(partial(self._listed, url, jobs, now))
+            marks = await self._batches[url].marks(partial(self._worth_a_list, url, jobs, now))
         except Unreachable as error:
             await context.server_failed(url, error)
             return None
@@ -227,18 +227,15 @@ class Polls:
             return []
         return [job for session_id, job in asked.items() if self._has_stood(session_id, marks, now)]
 
-    def _marked(self, job: Job, url: str, now: float) -> str | None:
-        """Tell the session of a job at `url` if an unchanged mark in a list is as good as its poll."""
-        if job.attempt is None or job.session_id is None or job.attempt.url != url:
-            return None
-        watch = self._watches.get(job.session_id)
-        return None if watch is None or watch.mark is None or now >= watch.enough_until else job.session_id
+    def _is_marked(self, session_id: str, now: float) -> bool:
+        """Tell whether an unchanged mark in a list is as good as a poll of the session."""
+        watch = self._watches.get(session_id)
+        return watch is not None and watch.mark is not None and now < watch.enough_until
 
-    def _listed(self, url: str, jobs: Iterable[Job], now: float) -> Collection[str]:
-        """Choose the sessions at `url` that a list is to tell of: all; none if it is not worth it."""
-        live = [job for job in jobs if job.attempt and job.session_id and job.attempt.url == url]
-        marked = sum(self._marked(job, url, now) is not None for job in live)
-        return [job.session_id for job in live if job.session_id] if is_worth_it(marked, len(live)) else ()
+    def _worth_a_list(self, url: str, jobs: Iterable[Job], now: float) -> Collection[str]:
+        """Choose the sessions at `url` that a list is to tell of: all, or none if a list costs more than it saves."""
+        live = [session_id for job in jobs if (session_id := _session_at(url, job))]
+        return live if is_worth_it(sum(self._is_marked(one, now) for one in live), len(live)) else ()
 
     async def note(self, url: str, standing: Iterable[Job]) -> None:
         """Note as a poll of each that these jobs' sessions stand still, some at a time: nobody waits for it."""
@@ -255,8 +252,10 @@ class Polls:
 
     def _has_stood(self, session_id: str, marks: Mapping[str, str], now: float) -> bool:
         """Tell whether a list shows the session as it was polled last, and that is as good as a poll."""
-        watch = self._watches.get(session_id)
-        if watch is None or watch.mark is None or now >= watch.enough_until or marks.get(session_id) != watch.mark:
+        if not self._is_marked(session_id, now):
+            return False
+        watch = self._watches[session_id]
+        if marks.get(session_id) != watch.mark:
             return False
         still = after_poll(watch.still, watch.still.signs, now, self._context.settings.poll)
         self._watches[session_id] = replace(watch, still=still)
@@ -441,6 +440,11 @@ class Polls:
         name = marker(job.id, job.attempts if number is None else number)
         packed = self._context.ledger.jobs.packed(job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, name)) for f in packed]
+
+
+def _session_at(url: str, job: Job) -> str | None:
+    """Tell the session of a job at `url`; null if it has none there."""
+    return job.session_id if job.attempt and job.attempt.url == url else None
 
 
 def _new_name(job: Job, seen: Observation) -> str | None:
