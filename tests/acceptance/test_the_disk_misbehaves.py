@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -55,6 +56,51 @@ async def test_a_file_that_is_closed_to_us_waits_with_the_reason(a_place: APlace
     with mortal():
         await place.run(until_idle=False, script=script)
     assert len(place.network.sent()) == 2
+
+
+@contextmanager
+def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What ended a transaction of the connections that write."""
+    said: list[str] = []
+    real = sqlite3.connect
+
+    def connect(path: str, *args: Any, **words: Any) -> sqlite3.Connection:
+        db = real(path, *args, **words)
+        if not words.get("uri"):
+            db.set_trace_callback(lambda text: said.append(text) if text == "commit" else None)
+        return db
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", connect)
+        yield said
+
+
+async def test_many_files_that_are_closed_to_us_are_tried_together(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds a commit, and not all in one round: thousands may not keep the others waiting."""
+    place = a_place(folder=[{"linger": "0s"}])
+    names = [f"{number}.txt" for number in range(1000)]
+
+    def tries() -> int:
+        with closing(sqlite3.connect(f"file:{place.ledger_path}?mode=ro", uri=True)) as db:
+            return int(db.execute("select sum(tries) from files").fetchone()[0])
+
+    async def script() -> None:
+        for name in names:
+            place.drop(name, GREY + name).chmod(0)
+        await place.until(lambda: set(place.states().values()) == {"waiting"}, within=120)
+        made.clear()
+        before = tries()
+        await place.pass_time(60)
+        assert len(made) < 100, len(made)
+        assert tries() - before > 1000
+        for name in names:
+            (place.notes / name).chmod(0o644)
+        await place.until(lambda: set(place.states().values()) == {"learned"}, within=600)
+
+    with mortal(), commits(monkeypatch) as made:
+        await place.run(until_idle=False, script=script)
 
 
 async def test_a_job_that_cannot_be_archived_is_tried_again(a_place: APlace) -> None:

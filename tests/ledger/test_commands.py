@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -216,8 +217,26 @@ def test_a_file_that_changed_is_unread(life: Life):
     life.ledger.files.unsettled(file, signature(9), "it changed", life.now())
     assert life.file(file).content is None
     life.ledger.files.unreadable(life.file(file), "no right", life.now(), life.now())
-    assert [f.id for f in life.ledger.files.unread()] == [file.id]
+    (unread,), _ = life.ledger.files.unread(["notes"], life.now(), life.now(), 2)
+    assert unread.id == file.id
     assert life.ledger.files.waiting() == []
+
+
+def test_files_that_could_not_be_read_are_tried_again_when_it_is_their_time(life: Life):
+    """The oldest that are due, so many at a time; a time too far off was written before the clock was put back."""
+    now = 1_000_000.0
+    times = {"0": now - 1, "1": now + 5, "2": now, "3": now + 1000, "4": now + 4, "5": now - 9}
+    for name, due_at in times.items():
+        life.ledger.files.unreadable(life.settles(f"/srv/notes/{name}"), "no right", due_at, now)
+
+    def asked(*folders: str, at: float, most: int) -> tuple[list[str], float | None]:
+        due, next_at = life.ledger.files.unread(folders, at, at + 60, most)
+        return [os.path.basename(file.path) for file in due], next_at
+
+    assert asked("notes", at=now, most=2) == (["0", "2"], None)
+    assert asked("notes", at=now, most=9) == (["0", "2", "3", "5"], now + 4)
+    assert asked("notes", at=now + 5, most=9) == (["0", "1", "2", "3", "4", "5"], None)
+    assert asked("other", at=now, most=2) == ([], None)
 
 
 def wait_many(life: Life, folder: str, count: int) -> list[File]:

@@ -11,11 +11,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
+from math import inf
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -33,11 +34,14 @@ from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
 
+T = TypeVar("T")
 #: how many files one round reads right after a sweep, so that the first job is soon sent, and how many later on
 BATCH: Final = 100
 NEXT_BATCH: Final = 400
-#: how many new files are written down at a time: tens of thousands would stay in memory
+#: how many files are written down at a time: tens of thousands would stay in memory
 SLICE: Final = 1000
+#: seconds between tries to read files that could not be read: there may be tens of thousands, each with its own time
+TRIES_EVERY: Final = 1.0
 #: why a file has vanished
 GONE: Final = "it was moved or removed before it was taken"
 
@@ -68,6 +72,9 @@ class Intake:
         self._due: dict[str, float] = {}
         #: by folder, when something in it may be ready
         self._settle: dict[str, float | None] = {}
+        #: when files that could not be read were tried last, and are to be tried next
+        self._tried_at = -inf
+        self._try_at: float | None = None
         #: when a folder is to be swept, or a file to be read again
         self.due_at = 0.0
         #: whether something is not ready yet
@@ -86,6 +93,7 @@ class Intake:
         self._held.clear()
         self._noted.clear()
         self._backlog.clear()
+        self._tried_at = -inf
         self.look_again()
 
     def look_again(self) -> None:
@@ -113,11 +121,13 @@ class Intake:
             if wait is not None and name in self._due:
                 self._due[name] = min(self._due[name], begun + wait)
             context.turned()
-        again = await self._read_the_unread()
+        if self._tried_at + TRIES_EVERY <= steady():
+            self._tried_at, self._try_at = steady(), None
+            await self._read_the_unread()
         self.due_at = min((self._due.get(name, 0.0) for name in context.folders), default=steady() + pause)
-        if again is not None:
-            self.due_at = min(self.due_at, steady() + again)
-        self.settling = again is not None or any(at is not None for at in self._settle.values())
+        if self._try_at is not None:
+            self.due_at = min(self.due_at, max(self._try_at, self._tried_at + TRIES_EVERY))
+        self.settling = self._try_at is not None or any(at is not None for at in self._settle.values())
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """Return the folders, as the plan sees them."""
@@ -267,8 +277,8 @@ class Intake:
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         context = self._context
-        for begin in range(0, len(seen), SLICE):
-            rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
+        for some in _slices(seen):
+            rows = [(s.path, s.signature, s.group) for s in some]
             await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
             context.moves_on()
         folder.sweeper.known.remember_all([(one.path, one.signature, False) for one in seen])
@@ -277,14 +287,14 @@ class Intake:
         """Let a waiting file settle again; take one that stayed in its place after its end for a new file."""
         context = self._context
         files = await context.in_ledger(context.ledger.files.open_at, folder.name, [s.path for s in seen])
-        for one in seen:
-            file = files.get(one.path)
-            if file is not None and file.state is FileState.WAITING:
-                reason = context.came_back(folder, one.path).told("it changed while it waited")
-                await context.in_ledger(
-                    context.ledger.files.unsettled, file, one.signature, reason, context.runtime.now()
-                )
-                folder.sweeper.known.remember(one.path, one.signature, settled=False)
+        waited = [one for one in seen if one.path in files and files[one.path].state is FileState.WAITING]
+        changes = [
+            (files[one.path], one.signature, context.came_back(folder, one.path).told("it changed while it waited"))
+            for one in waited
+        ]
+        for some in _slices(changes):
+            await context.in_ledger(self._unsettled, some, context.runtime.now())
+        folder.sweeper.known.remember_all([(one.path, one.signature, False) for one in waited])
         others = [one for one in seen if one.path not in files]
         if not folder.moves:
             await self._appeared(folder, others)
@@ -292,14 +302,27 @@ class Intake:
             for one in others:
                 folder.sweeper.known.remember(one.path, one.signature, settled=True)
 
+    def _unsettled(self, changes: Sequence[tuple[File, Signature, str]], now: float) -> None:
+        with self._context.together(changes):
+            for file, signature, reason in changes:
+                self._context.ledger.files.unsettled(file, signature, reason, now)
+
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
         """Give a file the reason that a name beside it tells, until that name is gone."""
         context = self._context
         files = await context.in_ledger(context.ledger.files.open_at, folder.name, [path for path, _ in found])
-        for path, why in found:
-            file = files.get(path)
-            if file is not None and file.state is FileState.SETTLING and file.reason != why:
-                await context.in_ledger(context.ledger.files.unfinished, file, why, context.runtime.now())
+        told = [
+            (files[path], why)
+            for path, why in found
+            if path in files and files[path].state is FileState.SETTLING and files[path].reason != why
+        ]
+        for some in _slices(told):
+            await context.in_ledger(self._tell_unfinished, some, context.runtime.now())
+
+    def _tell_unfinished(self, found: Sequence[tuple[File, str | None]], now: float) -> None:
+        with self._context.together(found):
+            for file, why in found:
+                self._context.ledger.files.unfinished(file, why, now)
 
     def _tell_of_canary(self, folder: DropFolder, canary: str) -> None:
         events, now = self._context.ledger.events, self._context.runtime.now()
@@ -309,65 +332,95 @@ class Intake:
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         context = self._context
-        gone = {path: context.came_back(folder, path).told(GONE) for path in paths}
-        files = await context.in_ledger(context.ledger.files.open_at, folder.name, paths)
-        found = [(file, gone[path]) for path, file in files.items()]
-        await context.in_ledger(context.ledger.files.vanished, found, context.runtime.now())
+        for some in _slices(paths):
+            gone = {path: context.came_back(folder, path).told(GONE) for path in some}
+            files = await context.in_ledger(context.ledger.files.open_at, folder.name, some)
+            found = [(file, gone[path]) for path, file in files.items()]
+            await context.in_ledger(context.ledger.files.vanished, found, context.runtime.now())
+            context.moves_on()
         for path in paths:
             folder.sweeper.known.forget(path)
 
     async def _settled(self, folder: DropFolder, ready: Sequence[Read], now: float) -> None:
+        """Write down in one commit what was read; what changed or went meanwhile the next sweep sees."""
         context = self._context
-        files = await context.in_ledger(context.ledger.files.open_at, folder.name, [one.seen.path for one in ready])
-        settled: list[tuple[File, Signature, Content]] = []
-        sketches: dict[int, bytes] = {}
-        known: list[tuple[str, Signature, bool]] = []
-        for seen, found, sketch in ready:
-            file = files.get(seen.path)
-            if file is None or isinstance(found, Changed | Gone):
-                continue  # the next sweep sees what became of it
-            if isinstance(found, Content):
-                settled.append((file, seen.signature, found))
-                if sketch is not None:
-                    sketches[file.id] = sketch
-            elif isinstance(found, Unusable):
-                await context.in_ledger(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
-            else:
-                await self._unreadable(file, found)
-            known.append((seen.path, seen.signature, True))
-        folder.sweeper.known.remember_all(known)
-        if settled:
-            await context.in_ledger(context.ledger.files.settled, settled, now, sketches)
+        at_place = await context.in_ledger(context.ledger.files.open_at, folder.name, [one.seen.path for one in ready])
+        of_files = [
+            (at_place[one.seen.path], one)
+            for one in ready
+            if one.seen.path in at_place and not isinstance(one.found, Changed | Gone)
+        ]
+        folder.sweeper.known.remember_all([(one.seen.path, one.seen.signature, True) for _, one in of_files])
+        if of_files:
+            await context.in_ledger(self._write, of_files, now)
 
-    async def _unreadable(self, file: File, why: FinetunedError) -> None:
+    def _write(self, found: Sequence[tuple[File, Read]], now: float) -> None:
+        files = self._context.ledger.files
+        settled = [(file, one.seen.signature, one.found) for file, one in found if isinstance(one.found, Content)]
+        sketches = {file.id: one.sketch for file, one in found if one.sketch is not None}
+        others = [(file, one) for file, one in found if not isinstance(one.found, Content)]
+        with self._context.together([*others, *settled[:1]]):
+            for file, one in others:
+                if isinstance(one.found, Unusable):
+                    files.refused(file, str(one.found), now, size=one.seen.signature.size)
+                elif isinstance(one.found, FileProblem):
+                    self._unreadable(file, one.found)
+            if settled:
+                files.settled(settled, now, sketches)
+
+    def _unreadable(self, file: File, why: FinetunedError) -> None:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
-        if file.state is FileState.WAITING:
-            await context.in_ledger(context.ledger.files.held_up, file, str(why), due_at, now)
-        else:
-            await context.in_ledger(context.ledger.files.unreadable, file, str(why), due_at, now)
+        put_off = context.ledger.files.held_up if file.state is FileState.WAITING else context.ledger.files.unreadable
+        put_off(file, str(why), due_at, now)
+        self._try_in(due_at - now)
 
-    async def _read_the_unread(self) -> float | None:
-        """Try the files again that could not be read; seconds until the next of them is due."""
+    async def _read_the_unread(self) -> None:
+        """Try the next files again that could not be read."""
         context = self._context
         now = context.runtime.now()
-        waits = []
-        for file in await context.in_ledger(context.ledger.files.unread):
-            if file.folder not in self._held or context.is_retired(file.folder) or file.location is None:
-                continue
-            if file.due_at is not None and now < file.due_at <= now + LONGEST_DISK_WAIT:
-                waits.append(file.due_at - now)
-                continue
+        names = [name for name in self._held if not context.is_retired(name)]
+        again = now + LONGEST_DISK_WAIT
+        files, due_at = await context.in_ledger(context.ledger.files.unread, names, now, again, NEXT_BATCH)
+        if len(files) == NEXT_BATCH:
+            self._try_in(0.0)
+        elif due_at is not None:
+            self._try_in(due_at - now)
+        if files:
+            found = await context.in_thread(self._read_again, files)
+            await context.in_ledger(self._write_again, found, now)
+            context.turned()
+
+    def _try_in(self, seconds: float) -> None:
+        at = self._context.runtime.steady() + seconds
+        self._try_at = at if self._try_at is None else min(self._try_at, at)
+
+    def _read_again(self, files: Sequence[File]) -> list[tuple[File, Content | FinetunedError]]:
+        found: list[tuple[File, Content | FinetunedError]] = []
+        for file in files:
             try:
-                content = await context.in_thread(context.folders[file.folder].read, file.location)
-            except Unusable as error:
-                await context.in_ledger(context.ledger.files.refused, file, str(error), now)
+                found.append((file, self._context.folders[file.folder].read(file.location or file.path)))
             except (FileProblem, Away) as error:
-                await self._unreadable(file, error)
-            else:
-                await context.in_ledger(context.ledger.files.readable, file, content, now)
-        return min(waits, default=None)
+                found.append((file, error))
+            self._context.moves_on()
+        return found
+
+    def _write_again(self, found: Sequence[tuple[File, Content | FinetunedError]], now: float) -> None:
+        """Write down in one commit what was found of files that could not be read before."""
+        files = self._context.ledger.files
+        with self._context.together(found):
+            for file, content in found:
+                if isinstance(content, Content):
+                    files.readable(file, content, now)
+                elif isinstance(content, Unusable):
+                    files.refused(file, str(content), now)
+                else:
+                    self._unreadable(file, content)
+
+
+def _slices(found: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (found[begin : begin + SLICE] for begin in range(0, len(found), SLICE))
 
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:

@@ -238,9 +238,23 @@ class Files:
         found = self._all(query, json.dumps([*wanted.values()]), folder)
         return {file.location: file for file in found if file.location and file.location in wanted}
 
-    def unread(self) -> list[File]:
-        """List the waiting files that could not be read so far."""
-        return self._all(f"{FILE} indexed by unread_files where state = 'waiting' and sha256 is null order by id")
+    def unread(self, folders: Collection[str], now: float, until: float, most: int) -> tuple[list[File], float | None]:
+        """List `most` waiting files of these folders that could not be read so far, and are to be tried again.
+
+        Second: when the next of them is, if these are all. A time after `until` is none: the clock was put back.
+        """
+        unread = (
+            "indexed by unread_files where state = 'waiting' and sha256 is null "
+            "and folder in (select value from json_each(?)) and "
+        )
+        words = json.dumps([*folders]), iso(now), iso(until)
+        due = self._all(
+            f"{FILE} {unread} (due_at is null or due_at <= ? or due_at > ?) order by id limit ?", *words, most
+        )
+        if len(due) == most:
+            return due, None
+        ((at_last,),) = self._store.ask(f"select min(due_at) from files {unread} due_at > ? and due_at <= ?", *words)
+        return due, at(at_last)
 
     def unsketched(self, job_id: str) -> set[int]:
         """List a job's files of whose texts there is no sketch yet, by their ids."""
