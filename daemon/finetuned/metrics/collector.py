@@ -6,6 +6,7 @@ import platform
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from typing import Final, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -23,6 +24,10 @@ from finetuned.metrics.health import of_the_loop
 
 K = TypeVar("K", bound=tuple[str, ...])
 Family = GaugeMetricFamily | CounterMetricFamily
+#: figures that took longer than so many seconds are shown again for so many times as long as they took: a year's rows
+#: are counted one by one, and who asks every few seconds would have a core do nothing else
+QUICK: Final = 0.25
+AGAIN: Final = 20.0
 #: what the daemon asks for when a session stands still
 _RESTARTS: Final = (Cause.RESTART, Cause.REQUEUE)
 
@@ -37,12 +42,13 @@ class Figures(Collector):
         self._context = context
         self._measures: Measures | None = None
         self._changes = -1
+        self._good_until = -inf
         self._events: Counter[tuple[str, str]] = Counter()
         self._ended: Counter[tuple[str, str]] = Counter()
 
     def follow(self, context: Context) -> None:
         """Go on with the next daemon of the process, after a reload: its counters go on, too."""
-        self._context, self._changes = context, -1
+        self._context, self._changes, self._good_until = context, -1, -inf
 
     def collect(self) -> Iterator[Family]:
         """Yield each family but those whose figures are not known."""
@@ -64,8 +70,10 @@ class Figures(Collector):
         yield from self._of_doors(known)
 
     def _measured(self, path: str) -> Measures:
+        steady = self._context.runtime.steady
+        begun = steady()
         changes = self._context.ledger.changes  # first: what is written meanwhile is read the next time
-        if self._measures is None or changes != self._changes:
+        if self._measures is None or (changes != self._changes and begun >= self._good_until):
             since = None if self._measures is None else self._measures.last
             settings = self._context.settings
             hooks = {name: (hook.key, hook.on) for name, hook in settings.named_hooks.items()}
@@ -73,6 +81,8 @@ class Figures(Collector):
             self._events.update(known.events)
             self._ended.update(known.ended)
             self._measures, self._changes = known, changes
+            took = steady() - begun
+            self._good_until = begun + took + (took * AGAIN if took > QUICK else 0.0)
         return self._measures
 
     def _of_the_daemon(self) -> Iterator[Family]:

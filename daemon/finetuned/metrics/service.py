@@ -44,7 +44,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._figures: Figures | None = None
-        self._aside = Aside()  # a page that hangs may outlive the daemon that it was asked of
+        # a page that hangs may outlive the daemon that it was asked of
+        self._asides = Aside(), Aside()
         self.on_end: OnEnd = Requests(self._registry).ended
 
     async def serve(self, context: Context, _: Callable[[], None]) -> None:
@@ -54,7 +55,7 @@ class Metrics:
             self._registry.register(self._figures)
         self._figures.follow(context)
         listen = context.settings.metrics.listen
-        pages = _Pages(context, self._registry, self._aside)
+        pages = Pages(context, self._registry, *self._asides)
         endpoint = Endpoint({"/metrics": pages.metrics, "/healthz": pages.health})
         tries = 0
         with own_loop() as portal:
@@ -80,18 +81,21 @@ def _unserved(context: Context, why: str | None) -> None:
     context.wake.set()
 
 
-class _Pages:
-    """Makes the pages, on the loop that serves them; a thread beside it reads the ledger, one page at a time."""
+class Pages:
+    """Makes the pages, on the loop that serves them; beside it, each has a thread for the ledger, for one at a time.
 
-    def __init__(self, context: Context, registry: CollectorRegistry, aside: Aside) -> None:
+    Who asks whether all is well never waits for figures: to count millions of rows takes seconds.
+    """
+
+    def __init__(self, context: Context, registry: CollectorRegistry, figures: Aside, health: Aside) -> None:
         self._context = context
         self._registry = registry
-        self._aside = aside
+        self._figures, self._health = figures, health
 
     async def metrics(self, accepts: str) -> Page:
         encode, content_type = choose_encoder(accepts)
         try:
-            body = await self._aside.run(lambda: encode(self._registry), within=LEDGER_SECONDS)
+            body = await self._figures.run(lambda: encode(self._registry), within=LEDGER_SECONDS)
         except TimeoutError:
             return Page(status=503, body=f"{_LATE}\n".encode())
         return Page(status=200, body=body, content_type=content_type)
@@ -100,7 +104,7 @@ class _Pages:
         wrong = of_the_loop(self._context)
         begun = self._context.runtime.steady()
         try:
-            why = await self._aside.run(self._ask, within=LEDGER_SECONDS)
+            why = await self._health.run(self._ask, within=LEDGER_SECONDS)
         except TimeoutError:
             why = _LATE
         took = self._context.runtime.steady() - begun
