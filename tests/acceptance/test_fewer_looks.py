@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned.daemon.batch_poll import ROWS_A_SECOND, BatchPoll
 from finetuned.daemon.loop import POLLS
 from finetuned.daemon.poll import SLICE
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
-from support.place import Place
+from support.place import URL, Place
 from support.virtual import VirtualRuntime
 
 APlace = Callable[..., Place]
@@ -67,6 +68,39 @@ async def test_one_list_stands_for_the_looks_at_all_that_train(a_place: APlace) 
 
     await place.run(until_idle=False, script=script)
     assert {job["state"] for job in place.jobs()} == {"running"}
+
+
+async def test_a_long_list_is_believed_for_longer(a_place: APlace) -> None:
+    """Of thousands some always move, and are to be looked at soon: not all others are listed each second for that.
+
+    What it does not have yet may have come meanwhile.
+    """
+    rows = 3 * ROWS_A_SECOND
+    place = many(a_place, 1, Pace(train=99 * 1000 * MINUTE))
+    store = place.app.state.store
+
+    async def script() -> None:
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"])
+        session = next(iter(store.newest_first()))
+        ids = [session.id, *(f"another-{number}" for number in range(rows - 1))]
+        for one in ids:
+            store.save(replace(session, id=one))
+        polls = BatchPoll(place.here, URL)
+
+        async def pages(asked: str, *, after: float) -> int:
+            await place.pass_time(after)
+            before = counted(place)[1]
+            await polls.marks({asked}, lambda: ids)
+            return counted(place)[1] - before
+
+        assert await pages(session.id, after=0.0) > 1
+        assert await pages(session.id, after=2.9) == 0
+        assert await pages("new", after=0.0) > 1
+        assert await pages("new", after=1.9) == 0
+        assert await pages(session.id, after=1.0) == 0
+        assert await pages(session.id, after=0.1) > 1
+
+    await place.run(until_idle=False, script=script)
 
 
 class Heard(VirtualRuntime):

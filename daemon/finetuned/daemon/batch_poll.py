@@ -3,8 +3,9 @@
 1. A session whose list mark is what it was at the last poll stands still. One without a mark is polled singly.
 2. Whatever the list leaves open (a mark that changed, or is not there) is polled. So is what a step of recovery may be
    due for: the poll that decides comes right before it.
-3. A list is believed for as long as the shortest pause, and has a few rows more than sessions that it stands for: a
-   long history costs nothing.
+3. A list has a few rows more than sessions that it stands for: a long history costs nothing. It is believed for as long
+   as the shortest pause, and a long one that has all that it is asked for until its rows have paid off: of thousands of
+   sessions some always move, and are to be looked at soon.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from finetuned.daemon.context import Context
 
 #: rows that a list has for each session it stands for; others' sessions lie between ours
 ROWS_EACH: Final = 2
+#: how many rows are listed in a second at most; a server gives a thousand a page, so that these are two requests
+ROWS_A_SECOND: Final = 2000
 #: sessions with a mark from which on a list is worth its bytes, and at least one in so many of those that it must tell
 SEVERAL: Final = 2
 FEWEST: Final = 50
@@ -38,14 +41,15 @@ class BatchPoll:
         self._listed: Mapping[str, str] = {}
         self._listed_at = float("-inf")
 
-    async def marks(self, wanted: Callable[[], Collection[str]]) -> Mapping[str, str]:
-        """List the marks of the newest sessions, until all that are `wanted` are among them. Raises ServerError.
+    async def marks(self, asked: Collection[str], wanted: Callable[[], Collection[str]]) -> Mapping[str, str]:
+        """List the marks of the newest sessions, to learn those of the `asked`. Raises ServerError.
 
-        Which these are is asked before a list alone; where none is wanted there is no list.
+        A list goes on until all that are `wanted` are in it. Which these are is asked before a list alone; where none
+        is wanted there is no list.
         """
         context = self._context
         async with self._lock:  # a task that comes while a list is asked for uses that one
-            if context.runtime.steady() - self._listed_at >= context.settings.poll.fastest:
+            if context.runtime.steady() - self._listed_at >= self._good_for(asked):
                 self._listed = {}
                 if not (sessions := wanted()):
                     return {}
@@ -53,3 +57,10 @@ class BatchPoll:
                 self._listed = await backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
                 self._listed_at = context.runtime.steady()
         return self._listed
+
+    def _good_for(self, asked: Collection[str]) -> float:
+        """Count the seconds for which the newest list is believed."""
+        poll = self._context.settings.poll
+        if not all(one in self._listed for one in asked):  # there were none of these yet
+            return poll.fastest
+        return min(poll.slowest, max(poll.fastest, len(self._listed) / ROWS_A_SECOND))

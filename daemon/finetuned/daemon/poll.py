@@ -219,7 +219,7 @@ class Polls:
         if not asked:  # none of them was polled before: a list would tell nothing of it
             return []
         try:
-            marks = await self._batches[url].marks(partial(self._worth_a_list, url, jobs, now))
+            marks = await self._batches[url].marks(asked, partial(self._worth_a_list, url, jobs, now))
         except Unreachable as error:
             await context.server_failed(url, error)
             return None
