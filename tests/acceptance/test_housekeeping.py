@@ -6,14 +6,16 @@ import io
 import json
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetuned import logs
+from finetuned.daemon.housekeeping import PIECE
 from support.place import Place
-from support.virtual import BEGIN
+from support.virtual import BEGIN, VirtualRuntime
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -229,6 +231,26 @@ async def test_it_is_done_in_pieces_and_then_rests_for_an_hour(a_place: APlace) 
         assert list((place.notes / "done").iterdir()) == []
 
     await place.run(until_idle=False, script=script)
+
+
+class Counting(VirtualRuntime):
+    """Counts the pieces that are done."""
+
+    pieces = 0
+
+    async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
+        self.pieces += getattr(work, "__name__", "") == "_next"
+        return await super().in_thread(work, *args, **words)
+
+
+async def test_of_what_stays_a_few_are_asked_for_at_a_time(a_place: APlace) -> None:
+    """A year's jobs lie there: nobody waits until the ledger has told of all of them."""
+    place = a_place(retention={"done": "30d"})
+    place.runtime = counting = Counting()
+    for ident in product("abcdefgh", repeat=3):
+        (place.notes / f"done/notes-20261123-052311-a{''.join(ident)}").mkdir(parents=True)
+    await place.run()
+    assert counting.pieces > 8**3 / PIECE
 
 
 async def test_a_folder_that_does_not_let_us_is_passed_over(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,8 @@ RETENTION_EVERY: Final = 3600.0
 PRUNE_EVERY: Final = 60.0
 #: a folder is left alone that was changed less than so many seconds ago: somebody may be about to use it
 FRESH: Final = 60.0
-#: so many files of no job are removed at a time, and so many of the newest files tell which folders they left
+#: so many files of no job are removed at a time, and so many jobs asked for; so many of the newest files tell which
+#: folders they left
 PIECE: Final = 100
 NEWEST: Final = 2000
 #: by area, the state of the files of no job that lie there
@@ -112,17 +113,19 @@ class Housekeeping:
 
     def _jobs(self, folder: DropFolder, area: str, age: float) -> Iterator[None]:
         ledger, now = self._context.ledger, self._context.runtime.now
-        for job_id in ledger.retention.ended(folder.name, folder.jobs_in(area), now() - age):
-            job = ledger.jobs.get(job_id)
-            if job is None or not ledger.retention.ended(folder.name, [job_id], now() - age):  # it was tried again
-                continue
-            files = [file for file in ledger.jobs.files(job_id) if folder.lies_in(file, area)]
-            has_any = bool(files) or folder.has_papers(job_id, area)
-            if self._remove(folder, area, files):
-                if has_any:
-                    ledger.retention.expiring([job], _words(area), now())
-                with self._refusals(f"{folder.root}/{area}/{job_id}"), folder.together():
-                    folder.remove_job(job_id, area)
+        for some in _pieces(folder.jobs_in(area)):
+            for job_id in ledger.retention.ended(folder.name, some, now() - age):
+                job = ledger.jobs.get(job_id)
+                if job is None or not ledger.retention.ended(folder.name, [job_id], now() - age):  # it was tried again
+                    continue
+                files = [file for file in ledger.jobs.files(job_id) if folder.lies_in(file, area)]
+                has_any = bool(files) or folder.has_papers(job_id, area)
+                if self._remove(folder, area, files):
+                    if has_any:
+                        ledger.retention.expiring([job], _words(area), now())
+                    with self._refusals(f"{folder.root}/{area}/{job_id}"), folder.together():
+                        folder.remove_job(job_id, area)
+                yield
             yield
 
     def _jobless(self, folder: DropFolder, area: str, age: float) -> Iterator[None]:
@@ -167,15 +170,21 @@ class Housekeeping:
         for backend in self._context.backends.values():
             if not isinstance(backend, KeepsModels):
                 continue
-            for session_id in backend.kept_models():
-                job = ledger.jobs.get(session_id.rpartition(".")[0])
-                if job is None or not ledger.retention.ended(None, [job.id], now() - age):
-                    continue
-                ledger.retention.expiring([job], "its model is removed, as [retention] models says", now())
-                try:
-                    backend.remove_model(session_id)
-                except OSError as error:
-                    logs.get().warning("housekeeping_waits", session=session_id, why=error.strerror)
+            for some in _pieces(backend.kept_models()):
+                made_by = {session_id: session_id.rpartition(".")[0] for session_id in some}
+                ended = ledger.retention.ended(None, [*made_by.values()], now() - age)
+                for session_id, job_id in made_by.items():
+                    if job_id not in ended:
+                        continue
+                    job = ledger.jobs.get(job_id)
+                    if job is None or not ledger.retention.ended(None, [job_id], now() - age):  # it was tried again
+                        continue
+                    ledger.retention.expiring([job], "its model is removed, as [retention] models says", now())
+                    try:
+                        backend.remove_model(session_id)
+                    except OSError as error:
+                        logs.get().warning("housekeeping_waits", session=session_id, why=error.strerror)
+                    yield
                 yield
 
     def _events(self, age: float) -> Iterator[None]:
@@ -204,6 +213,11 @@ class Housekeeping:
                 yield
         if not fresh:
             self._changes = changes
+
+
+def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Split what lies there, a year's jobs perhaps, into what is asked of the ledger at a time."""
+    return (names[begin : begin + PIECE] for begin in range(0, len(names), PIECE))
 
 
 def _words(area: str) -> str:
