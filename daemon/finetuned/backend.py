@@ -350,7 +350,7 @@ class Backend(Protocol):
     async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> Mapping[str, str]:
         """List the marks of the `most` newest sessions by id: a session with the same mark stands still.
 
-        It may end once all that are `wanted` are among them.
+        If some are `wanted`, it may leave out all others, and what is older.
         """
         ...
 

@@ -32,3 +32,11 @@ async def test_pairs_that_cannot_be_read_are_trouble_that_passes(tmp_path: Path)
     pairs.mkdir()
     with await bench.backend.harvest(seen) as harvest, pytest.raises(Unreachable, match="cannot be used"):
         tuple(harvest)
+
+
+@pytest.mark.anyio
+async def test_a_list_tells_of_the_wanted_alone(tmp_path: Path) -> None:
+    """All the runs that ever were lie beside them; one that is gone is left out."""
+    bench = LocalBench(tmp_path)
+    first, *_ = [await bench.submit(f"job{number}.1") for number in range(3)]
+    assert set(await bench.backend.list_marks(1000, wanted=[first.id, "gone.1"])) == {first.id}

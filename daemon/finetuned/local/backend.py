@@ -316,15 +316,15 @@ class Local:
             interactions=(turn,),
         )
 
-    async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> Mapping[str, str]:  # noqa: ARG002
-        """List the marks of the `most` newest runs."""
-        return await self._on_disk(self._marks, most)
+    async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> Mapping[str, str]:
+        """List the marks of the `most` newest runs, or of those alone that are wanted: a year's runs may lie there."""
+        return await self._on_disk(self._marks, most, wanted)
 
-    def _marks(self, most: int) -> dict[str, str]:
+    def _marks(self, most: int, wanted: Collection[str]) -> dict[str, str]:
         marks = {}
-        for run in self._runs.all()[:most]:
+        for run_id in [*wanted][:most] if wanted else [run.id for run in self._runs.all()[:most]]:
             with suppress(FinetunedError):  # it is told of when it is asked for by itself
-                marks[run.id] = self._observed(run).list_mark or ""
+                marks[run_id] = self._observed(self._runs.run(run_id)).list_mark or ""
         return marks
 
     async def find(
