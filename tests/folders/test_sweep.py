@@ -18,7 +18,16 @@ from finetuned.folders import mounts
 from finetuned.folders.explanation import explain
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import mount_of
-from finetuned.folders.sweep import CHECK_PAUSE, LEAST_NEW, MOST_CANARIES, MOST_EMPTY, MOST_NEW, ODD_FORGOTTEN, Sweep
+from finetuned.folders.sweep import (
+    CHECK_PAUSE,
+    HEARD_PAUSE,
+    LEAST_NEW,
+    MOST_CANARIES,
+    MOST_EMPTY,
+    MOST_NEW,
+    ODD_FORGOTTEN,
+    Sweep,
+)
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put
@@ -588,8 +597,11 @@ def test_folders_that_came_and_went_leave_nothing(make):
     assert kept.bytes < 20_000, kept.places
 
 
-def test_files_that_stay_are_checked_at_once_when_something_was_heard(make):
-    """An edit in place is found at the next sweep if an event told of it, else once the pause for so many is over."""
+def test_files_that_stay_are_checked_soon_when_something_was_heard(make):
+    """An edit in place is found at the next sweep if an event told of it, else once the pause for so many is over.
+
+    Where something is heard all the time, so many are checked no more often than a shorter pause allows.
+    """
     folder = make(after="keep", settle=0)
     known = [put(folder, f"{number}.txt") for number in range(100)]
     for seen in recorded(folder, 0.0).appeared:
@@ -603,6 +615,12 @@ def test_files_that_stay_are_checked_at_once_when_something_was_heard(make):
     assert known[8] not in paths(folder.sweeper.sweep(20.0 + pause * 1.5).changed)
     folder.sweeper.heard = True
     assert known[8] in paths(folder.sweeper.sweep(20.0 + pause * 1.6).changed)
+    put(folder, "9.txt", "other words")
+    folder.sweeper.heard, now, shorter = True, 20.0 + pause * 1.6, 100 * HEARD_PAUSE
+    sweep = folder.sweeper.sweep(now + shorter / 2)
+    assert known[9] not in paths(sweep.changed)
+    assert sweep.wake_in == pytest.approx(shorter / 2)
+    assert known[9] in paths(folder.sweeper.sweep(now + shorter).changed)
 
 
 def test_what_is_left_alone(make):

@@ -3,8 +3,8 @@
 1. A sweep tells what is true now; it tells it again until `remember` or `forget` says that it was recorded. So a
    lost answer costs nothing.
 2. Only names are read, but for files that are unknown or unsettled, or that may go on in their rhythm; with
-   after = "keep" all known ones are checked too, for they may be edited in place: at once when something was `heard`,
-   else as often as a hundredth of a core allows (`CHECK_PAUSE`).
+   after = "keep" all known ones are checked too, for they may be edited in place: as often as a hundredth of a core
+   allows (`CHECK_PAUSE`), and as a tenth does when something was `heard`.
 3. A sub-folder is not listed again while its times stand still, on file systems where that is proof: its times must
    have been seen MARGIN seconds before a listing of it began.
 4. What cannot be listed is not gone: nothing below it vanishes. What is missing from a listing is looked up by name
@@ -65,6 +65,8 @@ MOST_EMPTY: Final = 20_000
 #: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
 #: hundred times what it takes
 CHECK_PAUSE: Final = 0.0003
+#: the same once something was heard: ten times what it takes
+HEARD_PAUSE: Final = CHECK_PAUSE / 10
 #: at how many names of a listing it is told once that it goes on
 PROGRESS_EACH: Final = 1024
 #: how many sub-folders of a folder are watched: to watch one takes memory, and 50 µs in which all of Python waits
@@ -231,7 +233,7 @@ class Sweeper:
         self.known = KnownFiles()
         #: set it when something may have changed in the folder
         self.heard = True
-        self._checks_all, self._check_due = True, 0.0
+        self._checks_all, self._check_due, self._heard_due = True, 0.0, 0.0
         self._new_since, self._new = 0.0, 0
         self._empty = 0
         #: whether the last sweep left new files for the next one
@@ -314,8 +316,9 @@ class Sweeper:
 
     def _begin_anew(self, steady: float) -> None:
         """Let new files settle again once those before them had their time; check known ones if it is time."""
-        self._checks_all = self.heard or steady >= self._check_due
-        self.heard = self.has_more = False
+        self._checks_all = steady >= (self._heard_due if self.heard else self._check_due)
+        self.heard &= not self._checks_all
+        self.has_more = False
         if steady - self._new_since >= self._places.quiet_time:
             self._new_since, self._new = steady, 0
 
@@ -325,6 +328,9 @@ class Sweeper:
             found.wake(max(0.0, self._new_since + self._places.quiet_time - found.steady))
         if self._checks_all:
             self._check_due = found.steady + CHECK_PAUSE * found.checked
+            self._heard_due = found.steady + HEARD_PAUSE * found.checked
+        elif self.heard:
+            found.wake(self._heard_due - found.steady)
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
