@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -56,6 +57,20 @@ async def test_a_file_that_is_closed_to_us_waits_with_the_reason(a_place: APlace
     with mortal():
         await place.run(until_idle=False, script=script)
     assert len(place.network.sent()) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+async def test_files_that_are_closed_to_us_keep_no_run_from_its_end(a_place: APlace, count: int) -> None:
+    """With --until-idle each is tried three times, and they are passed over then: it waits with the reason."""
+    place = a_place(folder=[{"linger": "0s"}])
+    place.drop("open.txt", GREY)
+    for number in range(count):
+        place.drop(f"{number}.txt", f"{GREY} {number}").chmod(0)
+    with mortal(), anyio.fail_after(300):
+        await place.run()
+    assert place.states() == {"open.txt": "learned", **{f"{number}.txt": "waiting" for number in range(count)}}
+    with closing(sqlite3.connect(place.ledger_path)) as db:
+        assert db.execute("select min(tries) from files where sha256 is null").fetchone() == (3,)
 
 
 @contextmanager

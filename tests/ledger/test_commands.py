@@ -217,26 +217,37 @@ def test_a_file_that_changed_is_unread(life: Life):
     life.ledger.files.unsettled(file, signature(9), "it changed", life.now())
     assert life.file(file).content is None
     life.ledger.files.unreadable(life.file(file), "no right", life.now(), life.now())
-    (unread,), _ = life.ledger.files.unread(["notes"], life.now(), life.now(), 2)
-    assert unread.id == file.id
+    assert [f.id for f in life.ledger.files.unread(["notes"], life.now(), life.now(), 2)] == [file.id]
     assert life.ledger.files.waiting() == []
 
 
 def test_files_that_could_not_be_read_are_tried_again_when_it_is_their_time(life: Life):
-    """The oldest that are due, so many at a time; a time too far off was written before the clock was put back."""
+    """Those that are due longest, so many at a time, so that each has its turn; then it is told when the next is.
+
+    A time too far off was written before the clock was put back: it has come.
+    """
     now = 1_000_000.0
     times = {"0": now - 1, "1": now + 5, "2": now, "3": now + 1000, "4": now + 4, "5": now - 9}
     for name, due_at in times.items():
         life.ledger.files.unreadable(life.settles(f"/srv/notes/{name}"), "no right", due_at, now)
+    last = life.ledger.files.at_place("/srv/notes/5")[0]
+    life.ledger.files.held_up(last, "no right", times["5"], now)
 
-    def asked(*folders: str, at: float, most: int) -> tuple[list[str], float | None]:
-        due, next_at = life.ledger.files.unread(folders, at, at + 60, most)
-        return [os.path.basename(file.path) for file in due], next_at
+    def due(*folders: str, at: float, most: int = 9) -> list[str]:
+        return [os.path.basename(file.path) for file in life.ledger.files.unread(folders, at, at + 60, most)]
 
-    assert asked("notes", at=now, most=2) == (["0", "2"], None)
-    assert asked("notes", at=now, most=9) == (["0", "2", "3", "5"], now + 4)
-    assert asked("notes", at=now + 5, most=9) == (["0", "1", "2", "3", "4", "5"], None)
-    assert asked("other", at=now, most=2) == ([], None)
+    def next_one(*folders: str, at: float) -> tuple[float | None, int | None]:
+        return life.ledger.files.unread_next(folders, at, at + 60)
+
+    assert due("notes", at=now, most=2) == ["3", "5"]
+    assert due("notes", at=now) == ["3", "5", "0", "2"]
+    assert due("notes", at=now + 5) == ["3", "5", "0", "2", "4", "1"]
+    assert due("other", at=now) == []
+    assert next_one("notes", at=now) == (now, 1)
+    for name in ("0", "2", "3", "5"):
+        life.ledger.files.vanished([(life.ledger.files.at_place(f"/srv/notes/{name}")[0], "gone")], now)
+    assert next_one("notes", at=now) == (now + 4, 1)
+    assert next_one("other", at=now) == (None, None)
 
 
 def wait_many(life: Life, folder: str, count: int) -> list[File]:

@@ -593,6 +593,7 @@ def test_the_machine_knows_every_command():
         "at_place",
         "open_at",
         "unread",
+        "unread_next",
         "unsketched",
         "unarchived",
         "known_ids",

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
-from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -25,14 +24,14 @@ from finetuned.daemon.archive import give_back
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
 from finetuned.daemon.sketches import SHORT, sketch_as_read
-from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
+from finetuned.daemon.unread import Unread, first_of
+from finetuned.errors import Away, Changed, FileProblem, FolderError, Gone, Held, Unusable
 from finetuned.folders import leftovers
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.pace import WRITER_WAIT
 from finetuned.folders.sweep import Seen
 from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
-from finetuned.plan import LONGEST_DISK_WAIT
 
 T = TypeVar("T")
 #: how many files one round reads right after a sweep, so that the first job is soon sent, and how many later on
@@ -40,8 +39,6 @@ BATCH: Final = 100
 NEXT_BATCH: Final = 400
 #: how many files are written down at a time: tens of thousands would stay in memory
 SLICE: Final = 1000
-#: seconds between tries to read files that could not be read: there may be tens of thousands, each with its own time
-TRIES_EVERY: Final = 1.0
 #: why a file has vanished
 GONE: Final = "it was moved or removed before it was taken"
 
@@ -72,9 +69,7 @@ class Intake:
         self._due: dict[str, float] = {}
         #: by folder, when something in it may be ready
         self._settle: dict[str, float | None] = {}
-        #: when files that could not be read were tried last, and are to be tried next
-        self._tried_at = -inf
-        self._try_at: float | None = None
+        self._unread = Unread(context)
         #: when a folder is to be swept, or a file to be read again
         self.due_at = 0.0
         #: whether something is not ready yet
@@ -93,7 +88,7 @@ class Intake:
         self._held.clear()
         self._noted.clear()
         self._backlog.clear()
-        self._tried_at = -inf
+        self._unread.start_over()
         self.look_again()
 
     def look_again(self) -> None:
@@ -121,13 +116,10 @@ class Intake:
             if wait is not None and name in self._due:
                 self._due[name] = min(self._due[name], begun + wait)
             context.turned()
-        if self._tried_at + TRIES_EVERY <= steady():
-            self._tried_at, self._try_at = steady(), None
-            await self._read_the_unread()
+        await self._unread.try_again([name for name in self._held if not context.is_retired(name)])
         self.due_at = min((self._due.get(name, 0.0) for name in context.folders), default=steady() + pause)
-        if self._try_at is not None:
-            self.due_at = min(self.due_at, max(self._try_at, self._tried_at + TRIES_EVERY))
-        self.settling = self._try_at is not None or any(at is not None for at in self._settle.values())
+        self.due_at = min(self.due_at, self._unread.due_at)
+        self.settling = self._unread.is_hoped_for or any(at is not None for at in self._settle.values())
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """Return the folders, as the plan sees them."""
@@ -253,7 +245,9 @@ class Intake:
     async def _drain(self, folder: DropFolder, wake_in: float | None, most: int) -> float | None:
         """Read the next of what the last sweep found ready, `most` of it; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
-        batch = [backlog.pop() for _ in range(min(most, len(backlog)))]
+        next_ones = backlog[: -most - 1 : -1]
+        batch = first_of(next_ones, [one.signature.size for one in next_ones])
+        del backlog[-len(batch) :]
         now = self._context.runtime.now()  # a change from now on is one since it was read
         found = await self._context.in_thread(_read_all, folder, batch)
         waits = [] if wake_in is None else [wake_in]
@@ -364,59 +358,9 @@ class Intake:
                 if isinstance(one.found, Unusable):
                     files.refused(file, str(one.found), now, size=one.seen.signature.size)
                 elif isinstance(one.found, FileProblem):
-                    self._unreadable(file, one.found)
+                    self._unread.put_off(file, one.found)
             if settled:
                 files.settled(settled, now, sketches)
-
-    def _unreadable(self, file: File, why: FinetunedError) -> None:
-        context = self._context
-        now = context.runtime.now()
-        due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
-        put_off = context.ledger.files.held_up if file.state is FileState.WAITING else context.ledger.files.unreadable
-        put_off(file, str(why), due_at, now)
-        self._try_in(due_at - now)
-
-    async def _read_the_unread(self) -> None:
-        """Try the next files again that could not be read."""
-        context = self._context
-        now = context.runtime.now()
-        names = [name for name in self._held if not context.is_retired(name)]
-        again = now + LONGEST_DISK_WAIT
-        files, due_at = await context.in_ledger(context.ledger.files.unread, names, now, again, NEXT_BATCH)
-        if len(files) == NEXT_BATCH:
-            self._try_in(0.0)
-        elif due_at is not None:
-            self._try_in(due_at - now)
-        if files:
-            found = await context.in_thread(self._read_again, files)
-            await context.in_ledger(self._write_again, found, now)
-            context.turned()
-
-    def _try_in(self, seconds: float) -> None:
-        at = self._context.runtime.steady() + seconds
-        self._try_at = at if self._try_at is None else min(self._try_at, at)
-
-    def _read_again(self, files: Sequence[File]) -> list[tuple[File, Content | FinetunedError]]:
-        found: list[tuple[File, Content | FinetunedError]] = []
-        for file in files:
-            try:
-                found.append((file, self._context.folders[file.folder].read(file.location or file.path)))
-            except (FileProblem, Away) as error:
-                found.append((file, error))
-            self._context.moves_on()
-        return found
-
-    def _write_again(self, found: Sequence[tuple[File, Content | FinetunedError]], now: float) -> None:
-        """Write down in one commit what was found of files that could not be read before."""
-        files = self._context.ledger.files
-        with self._context.together(found):
-            for file, content in found:
-                if isinstance(content, Content):
-                    files.readable(file, content, now)
-                elif isinstance(content, Unusable):
-                    files.refused(file, str(content), now)
-                else:
-                    self._unreadable(file, content)
 
 
 def _slices(found: Sequence[T]) -> Iterator[Sequence[T]]:

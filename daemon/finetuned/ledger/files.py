@@ -17,10 +17,17 @@ from finetuned.model import Content, File, Signature, UnarchivedFile, Value, Wai
 from finetuned.paths import path_of, utf8_text
 from finetuned.readymade import is_ready_made
 from finetuned.settings import MOST_FILES
-from finetuned.times import iso
+from finetuned.times import instant, iso
 
 #: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
 WINDOW: Final = MOST_FILES
+
+
+#: the files that could not be read so far, of some folders
+_UNREAD: Final = (
+    "indexed by unread_files where state = 'waiting' and sha256 is null "
+    "and folder in (select value from json_each(:folders))"
+)
 
 
 class FileColumns(TypedDict, total=False):
@@ -238,23 +245,25 @@ class Files:
         found = self._all(query, json.dumps([*wanted.values()]), folder)
         return {file.location: file for file in found if file.location and file.location in wanted}
 
-    def unread(self, folders: Collection[str], now: float, until: float, most: int) -> tuple[list[File], float | None]:
-        """List `most` waiting files of these folders that could not be read so far, and are to be tried again.
+    def unread(self, folders: Collection[str], now: float, until: float, most: int) -> list[File]:
+        """List `most` waiting files of these folders that could not be read and are to be tried again, by their times.
 
-        Second: when the next of them is, if these are all. A time after `until` is none: the clock was put back.
+        A time after `until` is none: the clock was put back.
         """
-        unread = (
-            "indexed by unread_files where state = 'waiting' and sha256 is null "
-            "and folder in (select value from json_each(?)) and "
+        query = (
+            f"{FILE} {_UNREAD} and (due_at is null or due_at <= :now or due_at > :until) "
+            "order by iif(due_at > :until, null, due_at), id limit :most"
         )
-        words = json.dumps([*folders]), iso(now), iso(until)
-        due = self._all(
-            f"{FILE} {unread} (due_at is null or due_at <= ? or due_at > ?) order by id limit ?", *words, most
-        )
-        if len(due) == most:
-            return due, None
-        ((at_last,),) = self._store.ask(f"select min(due_at) from files {unread} due_at > ? and due_at <= ?", *words)
-        return due, at(at_last)
+        known = _when(folders, now, until) | {"most": most}
+        with self._store.reading() as db:
+            return [file_of(row) for row in db.execute(query, known)]
+
+    def unread_next(self, folders: Collection[str], now: float, until: float) -> tuple[float | None, int | None]:
+        """Tell when the next of them is to be tried, `now` at the earliest, and their fewest tries; null: of none."""
+        query = f"select min(iif(due_at > :until, :now, coalesce(due_at, :now))), min(tries) from files {_UNREAD}"
+        with self._store.reading() as db:
+            next_at, tries = db.execute(query, _when(folders, now, until)).fetchone()
+        return None if next_at is None else max(now, instant(next_at)), tries
 
     def unsketched(self, job_id: str) -> set[int]:
         """List a job's files of whose texts there is no sketch yet, by their ids."""
@@ -419,6 +428,10 @@ def add_files(
 def change_file(db: sqlite3.Connection, file: File, **columns: Unpack[FileColumns]) -> None:
     """Change a file in its state. Raises Stale."""
     update(db, "files", file.id, file.version, **columns)
+
+
+def _when(folders: Collection[str], now: float, until: float) -> dict[str, object]:
+    return {"folders": json.dumps([*folders]), "now": iso(now), "until": iso(until)}
 
 
 def move_file(
