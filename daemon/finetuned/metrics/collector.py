@@ -24,10 +24,11 @@ from finetuned.metrics.health import of_the_loop
 
 K = TypeVar("K", bound=tuple[str, ...])
 Family = GaugeMetricFamily | CounterMetricFamily
-#: figures that took longer than so many seconds are shown again for so many times as long as they took: a year's rows
-#: are counted one by one, and who asks every few seconds would have a core do nothing else
+#: figures that took longer than so many seconds are shown again for so many times as long, and for so many seconds at
+#: most: a year's rows are counted one by one, and who asks every few seconds would have a core do nothing else
 QUICK: Final = 0.25
 AGAIN: Final = 20.0
+LONGEST: Final = 60.0
 #: what the daemon asks for when a session stands still
 _RESTARTS: Final = (Cause.RESTART, Cause.REQUEUE)
 
@@ -70,19 +71,20 @@ class Figures(Collector):
         yield from self._of_doors(known)
 
     def _measured(self, path: str) -> Measures:
-        steady = self._context.runtime.steady
+        context = self._context
+        steady, settings = context.runtime.steady, context.settings
         begun = steady()
-        changes = self._context.ledger.changes  # first: what is written meanwhile is read the next time
+        changes = context.ledger.changes  # first: what is written meanwhile is read the next time
         if self._measures is None or (changes != self._changes and begun >= self._good_until):
             since = None if self._measures is None else self._measures.last
-            settings = self._context.settings
             hooks = {name: (hook.key, hook.on) for name, hook in settings.named_hooks.items()}
             known = measure(path, [s.url for s in settings.services.values()], hooks=hooks, since=since)
             self._events.update(known.events)
             self._ended.update(known.ended)
-            self._measures, self._changes = known, changes
-            took = steady() - begun
-            self._good_until = begun + took + (took * AGAIN if took > QUICK else 0.0)
+            self._measures = known
+            if context is self._context:  # else the next daemon's settings may want others
+                self._changes, took = changes, steady() - begun
+                self._good_until = begun + took + (min(took * AGAIN, LONGEST) if took > QUICK else 0.0)
         return self._measures
 
     def _of_the_daemon(self) -> Iterator[Family]:
