@@ -3,8 +3,8 @@
 1. A sweep tells what is true now; it tells it again until `remember` or `forget` says that it was recorded. So a
    lost answer costs nothing.
 2. Only names are read, but for files that are unknown or unsettled, or that may go on in their rhythm; with
-   after = "keep" all known ones are checked too, for they may be edited in place: as often as a hundredth of a core
-   allows (`CHECK_PAUSE`), and as a tenth does when something was `heard`.
+   after = "keep" all known ones are checked too, for they may be edited in place: as often as a four-hundredth of a
+   core allows (`CHECK_PAUSE`), and as a tenth does when something was `heard`.
 3. A sub-folder is not listed again while its times stand still, on file systems where that is proof: its times must
    have been seen MARGIN seconds before a listing of it began.
 4. What cannot be listed is not gone: nothing below it vanishes. What is missing from a listing is looked up by name
@@ -62,11 +62,11 @@ MOST_NEW: Final = 2500
 LEAST_NEW: Final = 8000
 #: how many empty files wait at a time, for each takes some 500 bytes for a minute
 MOST_EMPTY: Final = 20_000
-#: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
+#: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: four
 #: hundred times what it takes
-CHECK_PAUSE: Final = 0.0003
-#: the same once something was heard: ten times what it takes
-HEARD_PAUSE: Final = CHECK_PAUSE / 10
+CHECK_PAUSE: Final = 0.0015
+#: the same once something was heard: some ten times what it takes
+HEARD_PAUSE: Final = 0.00003
 #: at how many names of a listing it is told once that it goes on
 PROGRESS_EACH: Final = 1024
 #: how many sub-folders of a folder are watched: to watch one takes memory, and 50 µs in which all of Python waits
