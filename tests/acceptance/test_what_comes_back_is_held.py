@@ -181,7 +181,8 @@ def test_a_file_that_is_another_version_each_time_it_is_archived(a_desk: Callabl
             for lying in place.notes.glob(".processing/*/a.txt"):
                 append(str(lying))
             await place.pass_time(1.0)
-        assert 5 < rows(place) < 30
+        assert 1 < rows(place) <= len(place.jobs())  # some it leaves before it is sent, as it changed
+        assert 10 < len(place.jobs()) < 30
         assert any("th time in a row" in (event["detail"] or "") for event in place.events())
 
     desk.run(script)
