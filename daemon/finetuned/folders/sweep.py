@@ -288,7 +288,7 @@ class Sweeper:
             vanished = self._vanished(found)
             self._tree.check()  # a folder that went away meanwhile looked empty
         except BaseException:
-            self._top = None
+            self._top, self.heard = None, True
             raise
         self.untaken = dict(found.untaken.most_common(MOST_UNTAKEN))
         self.closed = {path: found.closed[path] for path in sorted(found.closed)[:MOST_CLOSED]}
@@ -317,7 +317,8 @@ class Sweeper:
     def _begin_anew(self, steady: float) -> None:
         """Let new files settle again once those before them had their time; check known ones if it is time."""
         self._checks_all = steady >= (self._heard_due if self.heard else self._check_due)
-        self.heard &= not self._checks_all
+        if self._checks_all:
+            self.heard = False
         self.has_more = False
         if steady - self._new_since >= self._places.quiet_time:
             self._new_since, self._new = steady, 0
@@ -330,7 +331,7 @@ class Sweeper:
             self._check_due = found.steady + CHECK_PAUSE * found.checked
             self._heard_due = found.steady + HEARD_PAUSE * found.checked
         elif self.heard:
-            found.wake(self._heard_due - found.steady)
+            found.wake(max(0.0, self._heard_due - found.steady))
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
