@@ -73,6 +73,28 @@ async def test_files_that_are_closed_to_us_keep_no_run_from_its_end(a_place: APl
         assert db.execute("select min(tries) from files where sha256 is null").fetchone() == (3,)
 
 
+async def test_a_run_does_not_end_before_a_file_that_changed_while_it_waited(a_place: APlace) -> None:
+    """Its job finds it out; the file settles again, and is learned in the same run."""
+    place = a_place(folder=[{"linger": "1h"}])
+    note = place.drop("a.txt", GREY)
+    await place.run(until_idle=False, script=lambda: place.until(lambda: place.states() == {"a.txt": "waiting"}))
+    note.chmod(0o600)
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+
+
+async def test_a_start_reads_what_can_be_read_by_now(a_place: APlace) -> None:
+    """However long it was to wait for the next try: somebody has seen to it, and started the daemon."""
+    place = a_place(folder=[{"linger": "0s"}])
+    note = place.drop("a.txt", GREY)
+    note.chmod(0)
+    with mortal():
+        await place.run(until_idle=False, script=lambda: place.pass_time(600))
+        note.chmod(0o644)
+        await place.run()
+    assert place.states() == {"a.txt": "learned"}
+
+
 @contextmanager
 def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What ended a transaction of the connections that write."""

@@ -1,10 +1,13 @@
-"""How much of what could not be read is read before it is noted."""
+"""How much of what is ready is read before it is noted."""
 
 from __future__ import annotations
 
 import pytest
 
-from finetuned.daemon.unread import MOST_READ, first_of
+from finetuned.daemon.intake import first_of
+from finetuned.daemon.unread import MOST_READ
+from finetuned.folders.sweep import Seen
+from finetuned.model import Signature
 
 
 @pytest.mark.parametrize(
@@ -19,4 +22,5 @@ from finetuned.daemon.unread import MOST_READ, first_of
 )
 def test_some_are_read_at_a_time(sizes: list[int], read: int):
     """At least one, until there are many bytes: after a kill, what was not noted is read again."""
-    assert first_of(sizes, sizes) == sizes[:read]
+    ready = [Seen(path=str(size), signature=Signature(size=size, mtime_ns=0, ctime_ns=0, inode=0)) for size in sizes]
+    assert first_of(ready) == ready[:read]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import islice
+from itertools import accumulate, islice
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -24,7 +24,7 @@ from finetuned.daemon.archive import give_back
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
 from finetuned.daemon.sketches import SHORT, sketch_as_read
-from finetuned.daemon.unread import Unread, first_of
+from finetuned.daemon.unread import MOST_READ, Unread
 from finetuned.errors import Away, Changed, FileProblem, FolderError, Gone, Held, Unusable
 from finetuned.folders import leftovers
 from finetuned.folders.folder import DropFolder
@@ -72,7 +72,7 @@ class Intake:
         self._unread = Unread(context)
         #: when a folder is to be swept, or a file to be read again
         self.due_at = 0.0
-        #: whether something is not ready yet
+        #: whether something is not ready yet, or may be
         self.settling = False
 
     async def open(self) -> None:
@@ -99,7 +99,7 @@ class Intake:
         """Hear that something may have changed in the folder at `root`; null: in any of them."""
         for folder in self._context.folders.values():
             if root in {None, folder.root}:
-                folder.sweeper.heard = True
+                folder.sweeper.heard = self.settling = True  # until a sweep has looked
                 self._due.pop(folder.name, None)
 
     async def sweep(self) -> None:
@@ -153,6 +153,7 @@ class Intake:
         state = "retired" if context.is_retired(folder.name) else "watched"
         await context.in_ledger(context.ledger.folders.found, folder.name, folder.root, state, context.runtime.now())
         self._held.add(folder.name)
+        self._unread.start_over()
         return True
 
     def _remember(self, folder: DropFolder) -> None:
@@ -246,7 +247,7 @@ class Intake:
         """Read the next of what the last sweep found ready, `most` of it; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
         next_ones = backlog[: -most - 1 : -1]
-        batch = first_of(next_ones, [one.signature.size for one in next_ones])
+        batch = first_of(next_ones)
         del backlog[-len(batch) :]
         now = self._context.runtime.now()  # a change from now on is one since it was read
         found = await self._context.in_thread(_read_all, folder, batch)
@@ -365,6 +366,12 @@ class Intake:
 
 def _slices(found: Sequence[T]) -> Iterator[Sequence[T]]:
     return (found[begin : begin + SLICE] for begin in range(0, len(found), SLICE))
+
+
+def first_of(ready: Sequence[Seen]) -> Sequence[Seen]:
+    """Choose the first files, one at least, that have `MOST_READ` bytes together, and the one that goes past that."""
+    before = accumulate((one.signature.size for one in ready), initial=0)
+    return [one for one, so_far in zip(ready, before, strict=False) if so_far < MOST_READ]
 
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:

@@ -7,9 +7,8 @@ commit. The longest due come first, so that each has its turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from math import inf
-from typing import Final, TypeVar
+from typing import Final
 
 from finetuned.daemon.context import Context
 from finetuned.errors import Away, FileProblem, FinetunedError, Unusable
@@ -17,7 +16,6 @@ from finetuned.lifecycle import FileState
 from finetuned.model import Content, File
 from finetuned.plan import LONGEST_DISK_WAIT
 
-T = TypeVar("T")
 #: how many files are tried at a time, and the seconds between two times
 BATCH: Final = 400
 TRIES_EVERY: Final = 1.0
@@ -57,38 +55,39 @@ class Unread:
         self.is_hoped_for |= tries < PATIENT_TRIES
 
     async def try_again(self, names: Sequence[str]) -> None:
-        """Try the next of them in the folders of these names, if it is time."""
+        """Try the next of them in the folders of these names, if it is time; the first time whatever is there."""
         context, steady = self._context, self._context.runtime.steady
         if steady() < self._tried_at + TRIES_EVERY:
             return
+        until = 0.0 if self._tried_at == -inf else LONGEST_DISK_WAIT
         self._tried_at = steady()
-        if files := await context.in_ledger(self._due, names):
+        if files := await context.in_ledger(self._due, names, until):
             found = await context.in_thread(self._read, files)
             await context.in_ledger(self._write, found, names)
             context.turned()
 
-    def _due(self, names: Sequence[str]) -> list[File]:
+    def _due(self, names: Sequence[str], until: float) -> list[File]:
+        """List those that are due, or later than in so many seconds, which cannot be; if there are none, look ahead."""
         now = self._context.runtime.now()
-        self._look_ahead(names, now)
-        if self._next_at > self._context.runtime.steady():
-            return []
-        files = self._context.ledger.files.unread(names, now, now + LONGEST_DISK_WAIT, BATCH)
-        return first_of(files, [file.signature.size if file.signature else 0 for file in files])
-
-    def _look_ahead(self, names: Sequence[str], now: float) -> None:
-        steady = self._context.runtime.steady()
-        next_at, tries = self._context.ledger.files.unread_next(names, now, now + LONGEST_DISK_WAIT)
-        self._next_at = inf if next_at is None else steady + next_at - now
-        self.is_hoped_for = tries is not None and tries < PATIENT_TRIES
+        files = self._context.ledger.files.unread(names, now, now + until, BATCH)
+        if not files:
+            self._look_ahead(names, now)
+        return files
 
     def _read(self, files: Sequence[File]) -> list[tuple[File, Content | FinetunedError]]:
         found: list[tuple[File, Content | FinetunedError]] = []
+        size = 0
         for file in files:
+            content: Content | FinetunedError
             try:
-                found.append((file, self._context.folders[file.folder].read(file.location or file.path)))
+                content = self._context.folders[file.folder].read(file.location or file.path)
+                size += content.bytes
             except (FileProblem, Away) as error:
-                found.append((file, error))
+                content = error
+            found.append((file, content))
             self._context.moves_on()
+            if size >= MOST_READ:
+                break
         return found
 
     def _write(self, found: Sequence[tuple[File, Content | FinetunedError]], names: Sequence[str]) -> None:
@@ -103,7 +102,8 @@ class Unread:
                     self.put_off(file, content)
         self._look_ahead(names, now)
 
-
-def first_of(found: list[T], sizes: Sequence[int]) -> list[T]:
-    """Choose the first files, one at least, that have `MOST_READ` bytes together, and the one that goes past that."""
-    return [one for one, before in zip(found, accumulate(sizes, initial=0), strict=False) if before < MOST_READ]
+    def _look_ahead(self, names: Sequence[str], now: float) -> None:
+        steady = self._context.runtime.steady()
+        next_at, tries = self._context.ledger.files.unread_next(names, now, now + LONGEST_DISK_WAIT)
+        self._next_at = inf if next_at is None else steady + next_at - now
+        self.is_hoped_for = tries is not None and tries < PATIENT_TRIES
