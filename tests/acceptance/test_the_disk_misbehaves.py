@@ -14,6 +14,7 @@ import pytest
 
 from support.mortal import mortal
 from support.place import Place
+from support.virtual import VirtualRuntime
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -81,6 +82,34 @@ async def test_a_run_does_not_end_before_a_file_that_changed_while_it_waited(a_p
     note.chmod(0o600)
     await place.run()
     assert place.states() == {"a.txt": "learned"}
+
+
+class Between(VirtualRuntime):
+    """Does something right after each of the first sweeps has looked."""
+
+    def __init__(self, *deeds: Callable[[], object]) -> None:
+        super().__init__()
+        self._deeds = [*deeds]
+
+    async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
+        done = await super().in_thread(work, *args, **words)
+        if getattr(work, "__name__", "") == "sweep" and self._deeds:
+            self._deeds.pop(0)()
+        return done
+
+
+async def test_a_run_does_not_end_before_a_file_that_was_heard_of_during_a_sweep(a_place: APlace) -> None:
+    """There is nothing else to do, as another one has vanished, and the next sweep is far."""
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1d"})
+    other = place.drop("b.txt", GREY)
+
+    def drop() -> None:
+        place.drop("a.txt", GREY)
+        place.sweep_soon()
+
+    place.runtime = Between(other.unlink, drop)
+    await place.run()
+    assert place.states() == {"a.txt": "learned", "b.txt": "vanished"}
 
 
 async def test_a_start_reads_what_can_be_read_by_now(a_place: APlace) -> None:

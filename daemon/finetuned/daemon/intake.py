@@ -72,8 +72,6 @@ class Intake:
         self._unread = Unread(context)
         #: when a folder is to be swept, or a file to be read again
         self.due_at = 0.0
-        #: whether something is not ready yet, or may be
-        self.settling = False
 
     async def open(self) -> None:
         """Hold every folder that is there."""
@@ -99,7 +97,7 @@ class Intake:
         """Hear that something may have changed in the folder at `root`; null: in any of them."""
         for folder in self._context.folders.values():
             if root in {None, folder.root}:
-                folder.sweeper.heard = self.settling = True  # until a sweep has looked
+                folder.sweeper.heard = True
                 self._due.pop(folder.name, None)
 
     async def sweep(self) -> None:
@@ -119,7 +117,12 @@ class Intake:
         await self._unread.try_again([name for name in self._held if not context.is_retired(name)])
         self.due_at = min((self._due.get(name, 0.0) for name in context.folders), default=steady() + pause)
         self.due_at = min(self.due_at, self._unread.due_at)
-        self.settling = self._unread.is_hoped_for or any(at is not None for at in self._settle.values())
+
+    @property
+    def settling(self) -> bool:
+        """Whether something is not ready yet, or may be: a folder was heard of that no sweep has looked into since."""
+        is_swept = all(name in self._due for name in self._context.folders)
+        return not is_swept or self._unread.is_hoped_for or any(at is not None for at in self._settle.values())
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """Return the folders, as the plan sees them."""
