@@ -15,10 +15,11 @@ from typing import Final
 from finetuned import logs
 from finetuned.backend import KeepsModels
 from finetuned.daemon.context import Context
+from finetuned.daemon.slices import slices
 from finetuned.errors import FileProblem, FolderError
 from finetuned.folders.folder import DropFolder
 from finetuned.lifecycle import FileState
-from finetuned.model import DONE, FAILED, File
+from finetuned.model import DONE, FAILED, File, Job
 
 #: seconds between two times
 RETENTION_EVERY: Final = 3600.0
@@ -113,10 +114,9 @@ class Housekeeping:
 
     def _jobs(self, folder: DropFolder, area: str, age: float) -> Iterator[None]:
         ledger, now = self._context.ledger, self._context.runtime.now
-        for some in _pieces(folder.jobs_in(area)):
+        for some in slices(folder.jobs_in(area), PIECE):
             for job_id in ledger.retention.ended(folder.name, some, now() - age):
-                job = ledger.jobs.get(job_id)
-                if job is None or not ledger.retention.ended(folder.name, [job_id], now() - age):  # it was tried again
+                if (job := self._old(job_id, age, folder.name)) is None:  # it was tried again
                     continue
                 files = [file for file in ledger.jobs.files(job_id) if folder.lies_in(file, area)]
                 has_any = bool(files) or folder.has_papers(job_id, area)
@@ -127,6 +127,11 @@ class Housekeeping:
                         folder.remove_job(job_id, area)
                 yield
             yield
+
+    def _old(self, job_id: str, age: float, folder: str | None = None) -> Job | None:
+        """Look up a job of a folder (null: of any) if it ended so long ago, now: what was listed may be over."""
+        ledger, now = self._context.ledger, self._context.runtime.now
+        return ledger.jobs.get(job_id) if ledger.retention.ended(folder, [job_id], now() - age) else None
 
     def _jobless(self, folder: DropFolder, area: str, age: float) -> Iterator[None]:
         """Remove files of no job; those that lie elsewhere (`keep`) are passed over, a piece at a time."""
@@ -170,14 +175,11 @@ class Housekeeping:
         for backend in self._context.backends.values():
             if not isinstance(backend, KeepsModels):
                 continue
-            for some in _pieces(backend.kept_models()):
+            for some in slices(backend.kept_models(), PIECE):
                 made_by = {session_id: session_id.rpartition(".")[0] for session_id in some}
                 ended = ledger.retention.ended(None, [*made_by.values()], now() - age)
                 for session_id, job_id in made_by.items():
-                    if job_id not in ended:
-                        continue
-                    job = ledger.jobs.get(job_id)
-                    if job is None or not ledger.retention.ended(None, [job_id], now() - age):  # it was tried again
+                    if job_id not in ended or (job := self._old(job_id, age)) is None:  # it was tried again
                         continue
                     ledger.retention.expiring([job], "its model is removed, as [retention] models says", now())
                     try:
@@ -213,11 +215,6 @@ class Housekeeping:
                 yield
         if not fresh:
             self._changes = changes
-
-
-def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Split what lies there, a year's jobs perhaps, into what is asked of the ledger at a time."""
-    return (names[begin : begin + PIECE] for begin in range(0, len(names), PIECE))
 
 
 def _words(area: str) -> str:

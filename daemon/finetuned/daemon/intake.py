@@ -11,11 +11,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from itertools import accumulate, islice
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from finetuned.daemon.archive import give_back
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
 from finetuned.daemon.sketches import SHORT, sketch_as_read
+from finetuned.daemon.slices import slices
 from finetuned.daemon.unread import MOST_READ, Unread
 from finetuned.errors import Away, Changed, FileProblem, FolderError, Gone, Held, Unusable
 from finetuned.folders import leftovers
@@ -33,7 +34,6 @@ from finetuned.folders.sweep import Seen
 from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 
-T = TypeVar("T")
 #: how many files one round reads right after a sweep, so that the first job is soon sent, and how many later on
 BATCH: Final = 100
 NEXT_BATCH: Final = 400
@@ -249,8 +249,7 @@ class Intake:
     async def _drain(self, folder: DropFolder, wake_in: float | None, most: int) -> float | None:
         """Read the next of what the last sweep found ready, `most` of it; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
-        next_ones = backlog[: -most - 1 : -1]
-        batch = first_of(next_ones)
+        batch = first_of(backlog[-most:][::-1])  # the next one is the last
         del backlog[-len(batch) :]
         now = self._context.runtime.now()  # a change from now on is one since it was read
         found = await self._context.in_thread(_read_all, folder, batch)
@@ -275,7 +274,7 @@ class Intake:
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         context = self._context
-        for some in _slices(seen):
+        for some in slices(seen, SLICE):
             rows = [(s.path, s.signature, s.group) for s in some]
             await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
             context.moves_on()
@@ -290,7 +289,7 @@ class Intake:
             (files[one.path], one.signature, context.came_back(folder, one.path).told("it changed while it waited"))
             for one in waited
         ]
-        for some in _slices(changes):
+        for some in slices(changes, SLICE):
             await context.in_ledger(self._unsettled, some, context.runtime.now())
         folder.sweeper.known.remember_all([(one.path, one.signature, False) for one in waited])
         others = [one for one in seen if one.path not in files]
@@ -314,7 +313,7 @@ class Intake:
             for path, why in found
             if path in files and files[path].state is FileState.SETTLING and files[path].reason != why
         ]
-        for some in _slices(told):
+        for some in slices(told, SLICE):
             await context.in_ledger(self._tell_unfinished, some, context.runtime.now())
 
     def _tell_unfinished(self, found: Sequence[tuple[File, str | None]], now: float) -> None:
@@ -330,7 +329,7 @@ class Intake:
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         context = self._context
-        for some in _slices(paths):
+        for some in slices(paths, SLICE):
             gone = {path: context.came_back(folder, path).told(GONE) for path in some}
             files = await context.in_ledger(context.ledger.files.open_at, folder.name, some)
             found = [(file, gone[path]) for path, file in files.items()]
@@ -365,10 +364,6 @@ class Intake:
                     self._unread.put_off(file, one.found)
             if settled:
                 files.settled(settled, now, sketches)
-
-
-def _slices(found: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (found[begin : begin + SLICE] for begin in range(0, len(found), SLICE))
 
 
 def first_of(ready: Sequence[Seen]) -> Sequence[Seen]:

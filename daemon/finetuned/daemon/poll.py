@@ -29,6 +29,7 @@ from finetuned.daemon.context import Context
 from finetuned.daemon.limits import Limits
 from finetuned.daemon.recover import Recoveries
 from finetuned.daemon.sketches import sketches
+from finetuned.daemon.slices import slices
 from finetuned.daemon.split import NOT_OURS, Splits
 from finetuned.errors import (
     NotFound,
@@ -241,12 +242,12 @@ class Polls:
         """Note as a poll of each that these jobs' sessions stand still, some at a time: nobody waits for it."""
         context = self._context
         attempts = sorted((job.under_way for job in standing), key=attrgetter("id"))  # as they lie in the file
-        for begin in range(0, len(attempts), SLICE):
+        for some in slices(attempts, SLICE):
             await context.turns[url].let_pass(context.runtime, PASSED_WITHIN)
             now = context.runtime.now()
             polled = [
                 (one, _together(now, self._pause(now - (one.moved_at or now), moved=False), context.settings.poll))
-                for one in attempts[begin : begin + SLICE]
+                for one in some
             ]
             await context.in_ledger(context.ledger.attempts.unmoved, polled)
 
