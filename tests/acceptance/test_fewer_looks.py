@@ -12,9 +12,10 @@ import pytest
 
 from finetuned.daemon.batch_poll import ROWS_A_SECOND, BatchPoll
 from finetuned.daemon.loop import POLLS
-from finetuned.daemon.poll import SLICE
+from finetuned.daemon.poll import NOTED_EVERY, SLICE
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
+from finetuned.times import instant
 from support.place import URL, Place
 from support.virtual import VirtualRuntime
 
@@ -41,13 +42,14 @@ def counted(place: Place) -> tuple[int, int]:
     return sum(1 for path in gets if LOOK.fullmatch(path)), gets.count("/api/v1/sessions")
 
 
-def many(a_place: APlace, jobs: int, pace: Pace) -> Place:
+def many(a_place: APlace, jobs: int, pace: Pace, **sections: dict[str, str]) -> Place:
     """A place where so many jobs train side by side."""
     place = a_place(
         pace=pace,
         helix={"max_in_flight": jobs},
         folder=[{"linger": "0s", "settle": "0s", "max_files": 1}],
         watch={"sweep": "1m"},
+        **sections,
     )
     for number in range(jobs):
         place.drop(f"{number}.txt", f"The otter number {number} is a mammal.")
@@ -134,6 +136,35 @@ async def test_what_stands_still_is_noted_a_few_at_a_time(a_place: APlace) -> No
     await place.run(until_idle=False, script=script)
     assert max(heard.noted) == SLICE
     assert sum(heard.noted) > 2 * jobs
+
+
+async def test_the_ledger_is_told_once_a_minute_of_what_stands_still(a_place: APlace) -> None:
+    """It is listed every five seconds; to write that down each time would be thousands of rows for nothing."""
+    jobs, every = 12, 5.0
+    place = many(a_place, jobs, Pace(train=99 * 1000 * MINUTE), poll={"slowest": f"{every:.0f}s"})
+    place.runtime = heard = Heard()
+
+    async def script() -> None:
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"] * jobs)
+        await place.pass_time(15 * MINUTE)
+        noted, lists = sum(heard.noted), counted(place)[1]
+        await place.pass_time(10 * MINUTE)
+        assert counted(place)[1] - lists >= 10 * MINUTE / every
+        assert 0 < sum(heard.noted) - noted <= 10 * jobs
+        with place.reader() as reader:
+            due = [instant(row["due_at"]) for row in reader.rows("select due_at from open_jobs")]
+        assert place.runtime.now() - min(due) < NOTED_EVERY
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_what_rests_is_asked_for_no_sooner_where_all_is_waited_for(a_place: APlace) -> None:
+    """What the ledger is not told, `--until-idle` knows nonetheless: it does not go round all the while."""
+    every = 5.0
+    place = many(a_place, 5, Pace(train=99 * MINUTE), poll={"slowest": f"{every:.0f}s"})
+    await place.run()
+    assert set(place.states().values()) == {"learned"}
+    assert counted(place)[1] < 2 * place.runtime.steady() / every
 
 
 async def test_what_may_have_ended_is_looked_at_before_all_that_stands_still_is_noted(a_place: APlace) -> None:

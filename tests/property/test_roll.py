@@ -25,6 +25,10 @@ OPEN = {
 IDS = tuple(f"job-{number:02d}" for number in range(16))
 
 
+#: jobs by id, each with its age
+Known = Mapping[str, tuple[tuple[float, int], Job]]
+
+
 @st.composite
 def written(draw: st.DrawFn, now: float) -> Mapping[str, tuple[tuple[float, int], Job] | None]:
     """What a round may hear: jobs that were written, and some that are over."""
@@ -106,12 +110,25 @@ def test_what_is_told_is_enough(data: st.DataObject, told: Facts, allowed: Setti
         else:
             kept.call(known)
         assert sorted(kept, key=lambda job: job.id) == [known[one][1] for one in sorted(known)]
+        for one in data.draw(st.sets(st.sampled_from(IDS), max_size=4)):
+            known = rested(kept, known, one, now + data.draw(st.sampled_from([0.0, 2.0, SLOWEST, SLOWEST + 1.0])))
         now += data.draw(st.sampled_from([0.0, 1.0, 3.0, 59.0, 60.0, 200.0, -1.0, -3600.0]))
         busy = frozenset(data.draw(st.sets(st.sampled_from(IDS), max_size=3)))
         everything = msgspec.structs.replace(told, jobs=kept.all(), busy=busy)
         jobs, resting = kept.told(now, busy)
         part = msgspec.structs.replace(everything, jobs=jobs, resting=resting)
         assert_alike(make_plan(part, now, allowed), make_plan(everything, now, allowed), is_exact=not busy)
+
+
+def rested(kept: Roll, known: Known, job_id: str, until: float) -> Known:
+    """Let a job rest, if it has an attempt; return what is known then."""
+    age, job = known.get(job_id) or (None, None)
+    if age is None or job is None or job.attempt is None:
+        return known
+    attempt = msgspec.structs.replace(job.attempt, due_at=until)
+    kept.rest(job.attempt, until)
+    kept.rest(msgspec.structs.replace(job.attempt, version=job.attempt.version - 1), until + 1.0)  # as it was once
+    return {**known, job_id: (age, msgspec.structs.replace(job, attempt=attempt))}
 
 
 def assert_alike(part: Plan, whole: Plan, *, is_exact: bool) -> None:

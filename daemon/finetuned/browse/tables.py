@@ -28,7 +28,7 @@ _JOB: Final = MappingProxyType(
         "created_at": "When it was made of its files (UTC).",
         "submitted_at": "When it was sent last (UTC).",
         "finished_at": "When it came to its end (UTC).",
-        "due_at": "When it is looked at next (UTC).",
+        "due_at": "When it is looked at next (UTC); up to a minute behind while its session stands still.",
     }
 )
 

@@ -481,7 +481,7 @@ class Daemon:
                 stand = {job.id for job in standing}
                 left = [job_id for job_id in job_ids if job_id not in stand]
                 self._poll_soon(url, left)  # first: some of them may have ended, and hold a slot
-                await self._polls.note(url, standing)
+                await self._polls.note(url, standing, self._roll.rest)
         except LedgerStuck as error:
             self._breaker.open(error)
         over = {*job_ids}.difference(left)

@@ -19,6 +19,7 @@ from operator import attrgetter
 from typing import Final
 
 import anyio
+from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
 from finetuned import logs
@@ -53,6 +54,8 @@ NAMED_WITHIN: Final = 5.0
 PASSED_WITHIN: Final = 0.5
 #: how many polls are noted at a time: whoever comes to the ledger meanwhile waits until they are
 SLICE: Final = 100
+#: how far the ledger may be behind with the next poll of a session that stands still, in seconds
+NOTED_EVERY: Final = 60.0
 #: words that we do not know, before no more of them are told: a server may make up any number
 MOST_UNKNOWN: Final = 20
 #: the stage of a session that trained, while its pairs are fetched
@@ -61,11 +64,15 @@ _POLLED: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
 class Watch(Value, frozen=True):
-    """What was seen of a session: how it stood still, and until when an unchanged list mark is as good as a poll."""
+    """What was seen of a session: how it stood still, and until when an unchanged list mark is as good as a poll.
+
+    `noted` is when it is polled next, as the ledger has it.
+    """
 
     still: Standstill
     mark: str | None = None
     enough_until: float = 0.0
+    noted: float = 0.0
 
 
 class Polls:
@@ -199,10 +206,10 @@ class Polls:
             self._watches[seen.id] = Watch(still=Standstill(signs=still.signs, since=now, at=now))
             return False
         enough_until = still.since + patience(seen.phase, job.under_way.requeued, poll)
-        self._watches[seen.id] = Watch(still=still, mark=seen.list_mark, enough_until=enough_until)
         moved = before is not None and before.still.signs != still.signs
         pause = self._pause(now - (job.under_way.moved_at or now), moved=moved or before is None)
         due_at = now + pause if seen.list_mark is None else _together(now, pause, poll)
+        self._watches[seen.id] = Watch(still=still, mark=seen.list_mark, enough_until=enough_until, noted=due_at)
         name = _new_name(job, seen)
         await context.in_ledger(
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now, name=name
@@ -238,18 +245,39 @@ class Polls:
         live = [session_id for job in jobs if (session_id := _session_at(url, job))]
         return live if is_worth_it(sum(self._is_marked(one, now) for one in live), len(live)) else ()
 
-    async def note(self, url: str, standing: Iterable[Job]) -> None:
-        """Note as a poll of each that these jobs' sessions stand still, some at a time: nobody waits for it."""
+    async def note(self, url: str, standing: Iterable[Job], rest: Callable[[Attempt, float], None]) -> None:
+        """Note as a poll of each that these jobs' sessions stand still, some at a time: nobody waits for it.
+
+        What is polled again soon has a `rest` until then; the ledger is told now and then, as each time it would be
+        told thousands of rows.
+        """
         context = self._context
         attempts = sorted((job.under_way for job in standing), key=attrgetter("id"))  # as they lie in the file
         for some in slices(attempts, SLICE):
             await context.turns[url].let_pass(context.runtime, PASSED_WITHIN)
             now = context.runtime.now()
-            polled = [
-                (one, _together(now, self._pause(now - (one.moved_at or now), moved=False), context.settings.poll))
-                for one in some
-            ]
-            await context.in_ledger(context.ledger.attempts.unmoved, polled)
+            polled = []
+            for one in some:
+                pause = self._pause(now - (one.moved_at or now), moved=False)
+                due_at = _together(now, pause, context.settings.poll)
+                if self._is_noted(one, due_at):
+                    rest(one, due_at)
+                else:
+                    polled.append((one, due_at))
+            if polled:
+                await context.in_ledger(context.ledger.attempts.unmoved, polled)
+            else:
+                await checkpoint()
+
+    def _is_noted(self, attempt: Attempt, due_at: float) -> bool:
+        """Tell whether the ledger knows of a session that stands still; if not, it is told now."""
+        watch = self._watches.get(attempt.session_id or "")
+        if watch is None:
+            return False
+        if due_at - watch.noted < NOTED_EVERY and not (attempt.tries or attempt.misses):
+            return True
+        self._watches[attempt.session_id or ""] = replace(watch, noted=due_at)
+        return False
 
     def _has_stood(self, session_id: str, marks: Mapping[str, str], now: float) -> bool:
         """Tell whether a list shows the session as it was polled last, and that is as good as a poll."""

@@ -16,8 +16,10 @@ from itertools import islice
 from operator import itemgetter
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned.lifecycle import JOB_ENDS, JobState
-from finetuned.model import Job
+from finetuned.model import Attempt, Job
 from finetuned.plan.planner import DISK_ACTIONS_A_ROUND, NEXT, SENDS, only_needs_a_slot
 from finetuned.plan.values import Resting
 
@@ -80,6 +82,13 @@ class Roll:
     def call(self, jobs: Mapping[str, tuple[Age, Job] | None]) -> set[str]:
         """Take these for all there are; return who was on the roll and is not among them."""
         return self.take({**dict.fromkeys(self._jobs.keys() - jobs.keys()), **jobs})
+
+    def rest(self, attempt: Attempt, until: float) -> None:
+        """Let the job of this attempt, if it is on the roll as it was then, rest until it is polled again."""
+        age, job = self._jobs.get(attempt.job_id, (None, None))
+        if age is not None and job is not None and job.attempt == attempt:
+            self._take_off(job.id)
+            self._put_on(job.id, (age, replace(job, attempt=replace(attempt, due_at=until))))
 
     def told(self, now: float, busy: Collection[str]) -> tuple[tuple[Job, ...], Mapping[str, Resting]]:
         """Choose the jobs that a plan is to be told of, oldest first; with it, by url, who rests at a backend."""
