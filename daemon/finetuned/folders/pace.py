@@ -3,8 +3,8 @@
 1. Quiet time begins with the last change, or with the last sight of a writer, whichever is later: who stalled and broke
    off has `settle` to come back, counted from the first check that finds no writer. It is asked for a writer whenever a
    check finds the file new or changed, and while it had one: 10 µs for a file that was just copied. A change is counted
-   from its ctime on, which no user can set, but from `SEEN_WITHIN` before its first sight at most: an event takes 50
-   to 100 ms, and clocks may be wrong.
+   from its ctime on, which no user can set, but from `SEEN_WITHIN` before its first sight at most: an event takes 75
+   to 150 ms, and clocks may be wrong.
 2. Programs that open, write and close for each line, wget between two tries and editors at each save leave no sign
    but their rhythm. Who went on after a pause is waited for PAUSES times the longest one: wget's pauses grow by a
    second each, people's vary. A pause is one of PAUSE seconds at most, wget's longest; what comes later is new.
@@ -35,7 +35,7 @@ EDITED: Final = 5.0
 #: how soon a file with a writer is checked again, at least, in seconds
 WRITER_WAIT: Final = 0.5
 #: how long before its first sight a change may have been, in seconds
-SEEN_WITHIN: Final = 0.1
+SEEN_WITHIN: Final = 0.15
 #: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
 HAIR: Final = 0.001
 

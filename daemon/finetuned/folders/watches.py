@@ -30,7 +30,7 @@ from finetuned.model import RESERVED, Value
 
 #: milliseconds: how long changes are gathered, how often the watch looks for more, how long it looks at nothing
 _GATHER: Final = 100
-_STEP: Final = 50
+_STEP: Final = 75
 IDLE: Final = 2000
 #: at how many looks for more it is asked once whether other folders are to be watched: to ask takes longer than a look
 _ASK_EACH: Final = 4
