@@ -4,8 +4,8 @@
 2. Whatever the list leaves open (a mark that changed, or is not there) is polled. So is what a step of recovery may be
    due for: the poll that decides comes right before it.
 3. A list has a few rows more than sessions that it stands for: a long history costs nothing. It is believed for as long
-   as the shortest pause, and a long one that has all that it is asked for until its rows have paid off: of thousands of
-   sessions some always move, and are to be looked at soon.
+   as the shortest pause, and a long one until its rows have paid off: of thousands of sessions some always move, and
+   are to be looked at soon. Those that it lacks are newer than it, and so are the first ones of another, short list.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class BatchPoll:
         self._url = url
         self._lock = anyio.Lock()
         self._listed: Mapping[str, str] = {}
-        self._listed_at = float("-inf")
+        #: when all were listed, and when any were
+        self._listed_at = self._asked_at = float("-inf")
 
     async def marks(self, asked: Collection[str], wanted: Callable[[], Collection[str]]) -> Mapping[str, str]:
         """List the marks of the newest sessions, to learn those of the `asked`. Raises ServerError.
@@ -47,20 +48,21 @@ class BatchPoll:
         A list goes on until all that are `wanted` are in it. Which these are is asked before a list alone; where none
         is wanted there is no list.
         """
-        context = self._context
+        poll, steady = self._context.settings.poll, self._context.runtime.steady
         async with self._lock:  # a task that comes while a list is asked for uses that one
-            if context.runtime.steady() - self._listed_at >= self._good_for(asked):
+            good_for = min(poll.slowest, max(poll.fastest, len(self._listed) / ROWS_A_SECOND))
+            if steady() - self._listed_at >= good_for:
                 self._listed = {}
                 if not (sessions := wanted()):
                     return {}
-                backend = context.backends[self._url]
-                self._listed = await backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
-                self._listed_at = context.runtime.steady()
+                self._listed = await self._list(sessions)
+                self._listed_at = self._asked_at
+            lacking = [one for one in asked if one not in self._listed]
+            if lacking and steady() - self._asked_at >= poll.fastest:
+                self._listed = {**self._listed, **await self._list(lacking)}
         return self._listed
 
-    def _good_for(self, asked: Collection[str]) -> float:
-        """Count the seconds for which the newest list is believed."""
-        poll = self._context.settings.poll
-        if not all(one in self._listed for one in asked):  # there were none of these yet
-            return poll.fastest
-        return min(poll.slowest, max(poll.fastest, len(self._listed) / ROWS_A_SECOND))
+    async def _list(self, sessions: Collection[str]) -> Mapping[str, str]:
+        marks = await self._context.backends[self._url].list_marks(ROWS_EACH * len(sessions), wanted=sessions)
+        self._asked_at = self._context.runtime.steady()
+        return marks
