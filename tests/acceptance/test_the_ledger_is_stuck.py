@@ -24,6 +24,7 @@ from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
 from finetuned.ledger.lock import why_stuck
 from finetuned.ledger.writer import Ledger
+from finetuned.sandbox import Pace
 from support.lives import asked
 from support.place import Place, is_send
 
@@ -122,6 +123,43 @@ async def test_a_lock_at_any_moment_costs_time_only(
     assert [job["attempt"] for job in place.jobs()] == [1, 1]
     going_on = next(event for event in of_daemon(place) if event["became"] == "going_on")
     assert "database is locked" in going_on["detail"]
+
+
+async def test_what_a_poll_showed_and_could_not_be_written_is_shown_again(
+    a_place: APlace, locks: Callable[[Place], Lock]
+) -> None:
+    """Trainings are followed by a list: that one stands as it was seen last says nothing of what the ledger has."""
+    moves = 1000.0
+    place = a_place(pace=Pace(train=99 * moves), folder=[{"linger": "0s", "max_files": 1}], helix={"max_in_flight": 3})
+    lock, shown = locks(place), dict[str, int]()
+
+    def progress() -> dict[str, int]:
+        with place.reader() as reader:
+            return {row["session_id"]: row["progress"] for row in reader.rows("select * from open_jobs")}
+
+    def cut_in(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        session = request.url.path.rsplit("/", 1)[-1]
+        if not shown and request.method == "GET" and session in known:
+            now = response.json()["interactions"][-1]["progress"]
+            if now != known[session]:
+                shown[session] = now
+                lock.take()
+        return response
+
+    async def script() -> None:
+        for number in range(3):
+            place.drop(f"{number}.txt", f"{GREY} And it has the number {number}.")
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"] * 3)
+        await place.pass_time(moves / 2)
+        known.update(progress())
+        place.network.after = cut_in
+        await place.until(lambda: bool(shown))
+        await place.pass_time(30)
+        lock.let_go()
+        await place.until(lambda: shown.items() <= progress().items(), within=moves / 2)
+
+    known: dict[str, int] = {}
+    await place.run(until_idle=False, script=script)
 
 
 #: another program's hold on a ledger, for as long as its standard input is open

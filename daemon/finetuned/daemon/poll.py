@@ -209,11 +209,12 @@ class Polls:
         moved = before is not None and before.still.signs != still.signs
         pause = self._pause(now - (job.under_way.moved_at or now), moved=moved or before is None)
         due_at = now + pause if seen.list_mark is None else _together(now, pause, poll)
-        self._watches[seen.id] = Watch(still=still, mark=seen.list_mark, enough_until=enough_until, noted=due_at)
+        self._watches[seen.id] = Watch(still=still)  # no list stands for it before the ledger has what it showed
         name = _new_name(job, seen)
         await context.in_ledger(
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now, name=name
         )
+        self._watches[seen.id] = Watch(still=still, mark=seen.list_mark, enough_until=enough_until, noted=due_at)
         return True
 
     async def stand(self, url: str, due: Iterable[Job], jobs: Iterable[Job]) -> list[Job] | None:
