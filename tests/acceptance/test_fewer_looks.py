@@ -92,14 +92,16 @@ async def test_a_long_list_is_believed_for_longer(a_place: APlace) -> None:
         async def pages(asked: str, *, after: float) -> int:
             await place.pass_time(after)
             before = counted(place)[1]
-            await polls.marks({asked}, lambda: ids)
+            await polls.marks({asked}, lambda: {*ids, asked})
             return counted(place)[1] - before
 
         assert await pages(session.id, after=0.0) > 1
         assert await pages("new", after=1.9) == 0
         assert await pages("new", after=0.2) == 1
-        assert await pages(session.id, after=0.8) == 0
-        assert await pages(session.id, after=0.2) > 1
+        assert await pages("new", after=0.5) == 0
+        assert await pages(session.id, after=0.3) == 0
+        assert await pages("in no list", after=0.2) > 1
+        assert await pages("in no list", after=2.1) == 0
 
     await place.run(until_idle=False, script=script)
 
@@ -153,6 +155,23 @@ async def test_the_ledger_is_told_once_a_minute_of_what_stands_still(a_place: AP
         with place.reader() as reader:
             due = [instant(row["due_at"]) for row in reader.rows("select due_at from open_jobs")]
         assert place.runtime.now() - min(due) < NOTED_EVERY
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_after_a_jump_of_the_clock_the_ledger_is_told_anew(a_place: APlace) -> None:
+    """It says when a session is polled next, and not when that would have been by a clock that was wrong."""
+    jobs, every = 3, 5.0
+    place = many(a_place, jobs, Pace(train=99 * 1000 * MINUTE), poll={"slowest": f"{every:.0f}s"})
+
+    async def script() -> None:
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"] * jobs)
+        await place.pass_time(15 * MINUTE)
+        place.runtime.jump(-60 * MINUTE)
+        await place.pass_time(2 * every)
+        with place.reader() as reader:
+            due = [instant(row["due_at"]) for row in reader.rows("select due_at from open_jobs")]
+        assert max(due) <= place.runtime.now() + every
 
     await place.run(until_idle=False, script=script)
 

@@ -20,7 +20,7 @@
 | sessions as the last list told them | `BatchPoll` | the next poll | one poll each |
 | sessions that a backend tells have changed | `Daemon` | the next poll | polled when it is due |
 | requests under way, how many a job had | `Daemon` | the ledger | what is doubtful is searched for |
-| open jobs, and which of them are due | `Roll` | the ledger | nothing |
+| open jobs, and which of them are due | `Roll` | the ledger, a minute behind at most | one poll each |
 | whose pairs were fetched in vain | `Polls` | | one more try without a pause |
 | who is sent next, and which slots are taken | `Turns` | the next plan | nothing |
 | when each folder is swept next | `Intake` | that sweep | nothing |

@@ -5,7 +5,7 @@
    due for: the poll that decides comes right before it.
 3. A list has a few rows more than sessions that it stands for: a long history costs nothing. It is believed for as long
    as the shortest pause, and a long one until its rows have paid off: of thousands of sessions some always move, and
-   are to be looked at soon. Those that it lacks are newer than it, and so are the first ones of another, short list.
+   are to be looked at soon. Of those that came since, which are the newest, another list tells, a short one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from finetuned.daemon.context import Context
 
 #: rows that a list has for each session it stands for; others' sessions lie between ours
 ROWS_EACH: Final = 2
-#: how many rows are listed in a second at most; a server gives a thousand a page, so that these are two requests
+#: how many rows are listed in a second at most, but for those that came since: two requests, as a server gives a
+#: thousand a page
 ROWS_A_SECOND: Final = 2000
 #: sessions with a mark from which on a list is worth its bytes, and at least one in so many of those that it must tell
 SEVERAL: Final = 2
@@ -38,9 +39,11 @@ class BatchPoll:
         self._context = context
         self._url = url
         self._lock = anyio.Lock()
-        self._listed: Mapping[str, str] = {}
-        #: when all were listed, and when any were
-        self._listed_at = self._asked_at = float("-inf")
+        #: by session; "" where no list told of it
+        self._listed: dict[str, str] = {}
+        #: when all were listed, for how long that is believed, and when any were
+        self._listed_at, self._good_for = float("-inf"), 0.0
+        self._asked_at = float("-inf")
 
     async def marks(self, asked: Collection[str], wanted: Callable[[], Collection[str]]) -> Mapping[str, str]:
         """List the marks of the newest sessions, to learn those of the `asked`. Raises ServerError.
@@ -48,21 +51,23 @@ class BatchPoll:
         A list goes on until all that are `wanted` are in it. Which these are is asked before a list alone; where none
         is wanted there is no list.
         """
-        poll, steady = self._context.settings.poll, self._context.runtime.steady
+        poll, now = self._context.settings.poll, self._context.runtime.steady
         async with self._lock:  # a task that comes while a list is asked for uses that one
-            good_for = min(poll.slowest, max(poll.fastest, len(self._listed) / ROWS_A_SECOND))
-            if steady() - self._listed_at >= good_for:
+            if now() - self._listed_at >= self._good_for:
                 self._listed = {}
-                if not (sessions := wanted()):
-                    return {}
-                self._listed = await self._list(sessions)
-                self._listed_at = self._asked_at
-            lacking = [one for one in asked if one not in self._listed]
-            if lacking and steady() - self._asked_at >= poll.fastest:
-                self._listed = {**self._listed, **await self._list(lacking)}
+                if sessions := wanted():
+                    begun = now()
+                    self._listed = await self._list(sessions)
+                    self._listed_at = begun
+                    self._good_for = min(poll.slowest, max(poll.fastest, len(self._listed) / ROWS_A_SECOND))
+            elif now() - self._asked_at >= poll.fastest and not all(one in self._listed for one in asked):
+                self._listed |= await self._list([one for one in wanted() if one not in self._listed])
         return self._listed
 
-    async def _list(self, sessions: Collection[str]) -> Mapping[str, str]:
-        marks = await self._context.backends[self._url].list_marks(ROWS_EACH * len(sessions), wanted=sessions)
+    async def _list(self, sessions: Collection[str]) -> dict[str, str]:
+        if not sessions:
+            return {}
         self._asked_at = self._context.runtime.steady()
-        return marks
+        backend = self._context.backends[self._url]
+        marks = await backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
+        return {**dict.fromkeys(sessions, ""), **marks}

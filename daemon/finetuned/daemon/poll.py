@@ -265,20 +265,19 @@ class Polls:
                     rest(one, due_at)
                 else:
                     polled.append((one, due_at))
-            if polled:
-                await context.in_ledger(context.ledger.attempts.unmoved, polled)
-            else:
+            if not polled:
                 await checkpoint()
+                continue
+            await context.in_ledger(context.ledger.attempts.unmoved, polled)
+            for one, due_at in polled:
+                if (watch := self._watches.get(one.session_id or "")) is not None:
+                    self._watches[one.session_id or ""] = replace(watch, noted=due_at)
 
     def _is_noted(self, attempt: Attempt, due_at: float) -> bool:
-        """Tell whether the ledger knows of a session that stands still; if not, it is told now."""
+        """Tell whether the ledger is not far behind with a session that stands still; the clock may have jumped."""
         watch = self._watches.get(attempt.session_id or "")
-        if watch is None:
-            return False
-        if due_at - watch.noted < NOTED_EVERY and not (attempt.tries or attempt.misses):
-            return True
-        self._watches[attempt.session_id or ""] = replace(watch, noted=due_at)
-        return False
+        counts = attempt.tries or attempt.misses
+        return watch is not None and not counts and abs(due_at - watch.noted) < NOTED_EVERY
 
     def _has_stood(self, session_id: str, marks: Mapping[str, str], now: float) -> bool:
         """Tell whether a list shows the session as it was polled last, and that is as good as a poll."""

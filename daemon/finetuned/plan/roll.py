@@ -1,7 +1,7 @@
 """The roll of all open jobs, and whom of them a plan has to be told of: a round costs what is due, and a set of ids.
 
 1. Of the jobs that run, and are not to be polled yet, a plan needs no more than who they are, and when the first of
-   them is due.
+   them is due. That may be later than the ledger says: it is not told each time that a session stands still.
 2. Of a long queue, for a slot or for the disk, it needs the first: more than one round can take.
 3. Every other job is told, and so is each that is busy. A plan of what is told does what one of all jobs would do.
 """
