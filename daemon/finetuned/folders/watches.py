@@ -29,11 +29,11 @@ from finetuned.folders.probes import is_probe
 from finetuned.model import RESERVED, Value
 
 #: milliseconds: how long changes are gathered, how often the watch looks for more, how long it looks at nothing
-_GATHER: Final = 100
+_GATHER: Final = 75
 _STEP: Final = 75
 IDLE: Final = 2000
 #: at how many looks for more it is asked once whether other folders are to be watched: to ask takes longer than a look
-_ASK_EACH: Final = 4
+_ASK_EACH: Final = 3
 #: seconds from a failure to the next try
 _PAUSE: Final = 1.0
 #: … and from a limit that was met
