@@ -1,6 +1,6 @@
 """Dispatch: how soon the next job is on the wire once a file is ready and a slot is free.
 
-1. A file is ready `settle` after it was renamed into the folder; a thousand are renamed there with their folder.
+1. A file is ready `settle` after it was renamed into the folder; of a thousand the last one.
 2. A slot is free once the server wrote the last answer about the job before: its pairs. Of all slots one gets free, and
    in the others a thousand sessions train, each of which is due to be polled every second.
 3. The baseline is curl with the same form: from its start to its first byte.
@@ -69,7 +69,7 @@ def _ready(options: Options, count: int, runs: int) -> list[float]:
     with a_place(options, folder=FOLDER) as (helix, place), place.daemon():
         for run in range(1, runs + 1):
             before = len(helix.jobs)
-            at = place.drop_one() if count == 1 else place.drop_many(count)
+            at = place.drop_each(count)
             wait_for(lambda n=before: len(helix.jobs) > n, "request")
             figures.append((helix.jobs[before].began - at - SETTLE) * 1000)
             place.wait_learned(run * count)

@@ -219,6 +219,13 @@ class Place:
         """Drop so many files at one instant, which are made first; when it was done."""
         return self.drop_folder(self.pile.folder(count))
 
+    def drop_each(self, count: int) -> float:
+        """Drop so many files one after the other, each by rename; when the last one was."""
+        made = self.pile.folder(count)
+        for name in os.listdir(made):
+            os.rename(made / name, self.notes / f"{made.name}-{name}")
+        return time.monotonic()
+
     def drop_folder(self, made: Path) -> float:
         """Drop a folder by rename; when it was done."""
         os.rename(made, self.notes / made.name)
