@@ -26,6 +26,7 @@ from finetuned.plan import (
     Recheck,
     Rest,
     Resting,
+    Roll,
     Search,
     Submit,
     make_plan,
@@ -522,3 +523,16 @@ def test_a_folder_whose_backend_was_changed():
     asked = both(job("r", JobState.RUNNING, attempt=live()), job("q", JobState.QUEUED), rules=moved)
     assert asked.actions == (Submit(job_id="q"), Poll(job_id="r"))
     assert asked.in_flight == {URL: 1, "local": 0}
+
+
+def test_only_who_is_as_it_was_polled_rests():
+    """A job that was written meanwhile, or is over, is told: what a poll showed of it before says nothing."""
+    roll, attempt = Roll(RULES.poll.slowest), live(due_at=NOW, version=2)
+    runs = job("j", JobState.RUNNING, attempt=attempt)
+    roll.take({"j": ((NOW, 1), runs)})
+    roll.rest(msgspec.structs.replace(attempt, version=1), NOW + 9)
+    roll.rest(msgspec.structs.replace(attempt, job_id="over"), NOW + 9)
+    assert roll.told(NOW, frozenset()) == ((runs,), {})
+    roll.rest(attempt, NOW + 9)
+    assert roll.told(NOW, frozenset())[0] == ()
+    assert roll.told(NOW + 9, frozenset())[0] != ()
