@@ -56,9 +56,8 @@ class BatchPoll:
             if now() - self._listed_at >= self._good_for:
                 self._listed = {}
                 if sessions := wanted():
-                    begun = now()
                     self._listed = await self._list(sessions)
-                    self._listed_at = begun
+                    self._listed_at = self._asked_at
                     self._good_for = min(poll.slowest, max(poll.fastest, len(self._listed) / ROWS_A_SECOND))
             elif now() - self._asked_at >= poll.fastest and not all(one in self._listed for one in asked):
                 self._listed |= await self._list([one for one in wanted() if one not in self._listed])
