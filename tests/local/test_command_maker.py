@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from finetuned.local.program import LONGEST_LINE
 from finetuned.making.notes import ChunkState
 from finetuned.runtime import SystemRuntime
 from support.endpoint import Endpoint, a_text
+from support.trainings import lives, within
 from support.workshop import RUN, TEXT, Workshop, a_workshop
 
 REAL = SystemRuntime()
@@ -184,14 +184,6 @@ async def test_a_program_that_cannot_be_started_is_waited_for(tmp_path: Path, co
     assert "maker.command" in caught.value.remedy
 
 
-def alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 #: begins another process that ignores everything, tells of it, and hangs
 HANGS = """
 import os, signal, subprocess, sys, time
@@ -209,7 +201,7 @@ async def test_a_program_that_hangs_is_ended_with_all_it_began(tmp_path: Path):
         with pytest.raises(Refused, match=r"the only passage failed.*did not end within") as caught:
             await shop.make(a_text(2))
     assert "maker.timeout" in str(caught.value)
-    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+    await within(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
 
 
 async def test_a_stop_ends_it_with_all_it_began(tmp_path: Path):
@@ -218,13 +210,11 @@ async def test_a_stop_ends_it_with_all_it_began(tmp_path: Path):
     async with a_shop(tmp_path, [sys.executable, "-c", HANGS, str(pids)]) as shop:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(shop.make, TEXT)
-            with anyio.fail_after(30):
-                while not pids.exists() or len(pids.read_text().split()) < 2:
-                    await anyio.to_thread.run_sync(os.sync)
+            await within(lambda: pids.exists() and len(pids.read_text().split()) == 2)
             tasks.cancel_scope.cancel()
         counts = await shop.notes.counts(RUN)
     assert counts.failed == 0
-    assert not any(alive(int(pid)) for pid in pids.read_text().split())
+    await within(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
 
 
 async def test_a_text_that_is_gone_fails_the_run_and_ends_the_program(tmp_path: Path):
