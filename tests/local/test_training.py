@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -208,6 +209,27 @@ async def test_a_runner_that_is_killed_takes_its_training_along(folder: Path) ->
     await here().start(str(folder), shell("touch again"))
     assert (await ended(folder)).state is State.LOST
     assert not (folder / "again").exists()
+
+
+#: ends slowly: what it has in memory goes first, then what it has open
+LARGE = """
+import os, sys, time
+held = b"x" * (256 << 20)
+open(sys.argv[1], "w").write(f"{os.getpid()} ")
+time.sleep(600)
+"""
+
+
+async def test_one_that_is_lost_has_let_go_of_all_it_held(folder: Path) -> None:
+    """The next try may want the memory, or the GPU: letting go of much takes a while."""
+    one, two, trainer = (shlex.join([sys.executable, "-c", LARGE, name]) for name in ("one", "two", "trainer"))
+    await here().start(str(folder), shell(f"{one} & {two} & exec {trainer}"))
+    said = [folder / name for name in ("one", "two", "trainer")]
+    await within(lambda: all(path.exists() and path.read_text().endswith(" ") for path in said))
+    pids = [int(path.read_text()) for path in said]
+    os.kill(holder(folder), signal.SIGKILL)
+    seen = await no_longer(folder, State.RUNNING)
+    assert (seen.state, [pid for pid in pids if lives(pid)]) == (State.LOST, [])
 
 
 async def test_it_outlives_who_started_it(folder: Path) -> None:

@@ -164,6 +164,21 @@ def task_of(folder: str) -> Task | None:
         return None
 
 
+class _Begun(Value, frozen=True):
+    """What `begun.json` says; the runner writes it without us."""
+
+    pid: int
+
+
+def trainer_of(folder: str) -> int:
+    """Read which process the trainer of a try was; 0 if none began, as far as can be read. Raises OSError."""
+    try:
+        with open(os.path.join(folder, BEGUN), "rb") as file:
+            return msgspec.json.decode(file.read(), type=_Begun).pid
+    except (FileNotFoundError, msgspec.DecodeError):
+        return 0
+
+
 def lay_task(folder: str, task: Task) -> None:
     """Write a try's task, once: one that lies there stays. Raises OSError."""
     path = os.path.join(folder, TASK)

@@ -26,7 +26,20 @@ import anyio
 from finetuned.clock import steady
 from finetuned.errors import Refused, ReplyLost, Unreachable
 from finetuned.local import runner
-from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, InThread, Look, State, Task, ending_of, lay_task, task_of
+from finetuned.local.place import (
+    BEGUN,
+    EXIT,
+    LOCK,
+    STARTED,
+    InThread,
+    Look,
+    State,
+    Task,
+    ending_of,
+    lay_task,
+    task_of,
+    trainer_of,
+)
 from finetuned.paths import escape
 
 #: how long a runner may take to begin, in seconds: it does next to nothing, on a machine that may be busy
@@ -36,6 +49,7 @@ _OURS: Final = ("FINETUNED_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDO
 #: how long a process may take to end once it was killed, in seconds
 KILLED_WITHIN: Final = 10.0
 _FLOCK: Final = "hhqqi"
+_EXITING: Final = 0x4  # PF_EXITING, among the flags of a process
 
 
 def environment(whole: Mapping[str, str]) -> dict[str, str]:
@@ -197,9 +211,17 @@ def _is_alone(pid: int) -> bool:
 
 
 def _end_what_is_left(folder: str) -> None:
-    """Kill what is left of a try. Raises OSError, Unreachable."""
+    """Kill what is left of a try, and see its trainer out, which dies with its runner. Raises OSError, Unreachable."""
+    give_up_at = steady() + KILLED_WITHIN
     whole = os.fsencode(os.path.realpath(folder))
-    _kill_all_of(lambda of: of == whole)
+    _kill_all_of(lambda of: of == whole, give_up_at)
+    if (trainer := trainer_of(folder)) and _is_dying(trainer):
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(trainer)
+            try:
+                _see_out(process, give_up_at)
+            finally:
+                os.close(process)
 
 
 def _end_the_removed(runs: str) -> None:
@@ -208,27 +230,44 @@ def _end_the_removed(runs: str) -> None:
     Raises OSError, Unreachable.
     """
     beneath = os.path.join(os.fsencode(os.path.realpath(runs)), b"")
-    _kill_all_of(lambda of: of.startswith(beneath) and not os.path.exists(of))
+    _kill_all_of(lambda of: of.startswith(beneath) and not os.path.exists(of), steady() + KILLED_WITHIN)
 
 
-def _kill_all_of(is_meant: Callable[[bytes], bool]) -> None:
+def _kill_all_of(is_meant: Callable[[bytes], bool], give_up_at: float) -> None:
     """Kill each process that bears the mark of such a try, until there is none. Raises OSError, Unreachable."""
-    give_up_at = steady() + KILLED_WITHIN
     while left := list(_marked(is_meant)):
-        ends = select.poll()
         try:
             for process in left:
-                ends.register(process, select.POLLIN)
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(process, signal.SIGKILL)
-            if not ends.poll(max(0.0, give_up_at - steady()) * 1000):
-                raise Unreachable(
-                    "what a former training had started was killed, and does not end",
-                    remedy="see which disk or driver holds it (ps axo pid,stat,wchan,args); it is tried again",
-                )
+            for process in left:
+                _see_out(process, give_up_at)
         finally:
             for process in left:
                 os.close(process)
+
+
+def _see_out(process: int, give_up_at: float) -> None:
+    """Wait until a process that was killed has let go of all it held. Raises Unreachable.
+
+    Its memory goes first, and with it the mark in its environment; what it has open, such as a GPU, goes later.
+    """
+    end = select.poll()
+    end.register(process, select.POLLIN)
+    if not end.poll(max(0.0, give_up_at - steady()) * 1000):
+        raise Unreachable(
+            "what a former training had started was killed, and does not end",
+            remedy="see which disk or driver holds it (ps axo pid,stat,wchan,args); it is tried again",
+        )
+
+
+def _is_dying(pid: int) -> bool:
+    """Whether a process is on its way out, or dead and not waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return bool(int(file.read().rpartition(b") ")[2].split()[6]) & _EXITING)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _marked(is_meant: Callable[[bytes], bool]) -> Iterator[int]:
