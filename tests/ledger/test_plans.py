@@ -148,3 +148,13 @@ def test_a_name_is_looked_for_in_no_rows(reader: Reader) -> None:
     reader.connection.set_trace_callback(None)
     plan = [row["detail"] for row in reader.connection.execute(f"explain query plan {queries[0]}")]
     assert [step for step in plan if step.startswith("SCAN")] == ["SCAN files USING COVERING INDEX files_by_path"]
+
+
+def test_a_content_is_looked_for_in_each_state(reader: Reader) -> None:
+    """The index has the state first: what is under way lies close together in it, wherever a hash would be."""
+    queries: list[str] = []
+    reader.connection.set_trace_callback(queries.append)
+    reader.of_content({"a" * 64})
+    reader.connection.set_trace_callback(None)
+    plan = [row["detail"] for row in reader.connection.execute(f"explain query plan {queries[0]}")]
+    assert "SEARCH files USING INDEX contents (state=? AND text_sha256=?)" in plan

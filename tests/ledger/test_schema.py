@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "19152aa3e5fbe227987fed1ba131bb178c3e203367103b22357b37caac5f3e72"
+STEP_6 = "34c287c771f4e7c6e2d4f1adb4d5c4db431485a7604084615c8dcb3468b4e059"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

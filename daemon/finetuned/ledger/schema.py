@@ -302,7 +302,8 @@ INDEXES: Final = (
         "create index files_left_in_place on files (folder, id) where location = path and location_b64 is path_b64 "
         "and state not in ('settling', 'waiting') and ctime_ns is not null"
     ),
-    "create index contents on files (text_sha256, folder, state)",
+    # by state first: a hash is written to anywhere in an index, and among what is under way that is near
+    "create index contents on files (state, text_sha256, folder)",
     "create index open_jobs_first on jobs (created_at) where finished_at is null or archived = 0",
     "create index jobs_by_age on jobs (created_at)",
     "create index jobs_in_state on jobs (state, created_at)",

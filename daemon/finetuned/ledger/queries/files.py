@@ -9,6 +9,7 @@ from typing import Final, Unpack
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
+from finetuned.lifecycle import FileState
 from finetuned.paths import utf8_text
 
 _FILE: Final = (
@@ -24,6 +25,9 @@ _SORTS: Final = {
     "pairs": "pairs",
     "finished": "finished_at",
 }
+
+#: all of them: the index of contents has them first
+_STATES: Final = "('" + "', '".join(FileState) + "')"
 
 
 class FileQueries(Connection):
@@ -78,7 +82,7 @@ class FileQueries(Connection):
 
     def of_content(self, contents: Collection[str]) -> list[Row]:
         """List the files with one of these contents, or with the text of one, newest first, with `id` and `due_at`."""
-        wanted = f"{self._same} in (select value from json_each(?))"
+        wanted = f"state in {_STATES} and {self._same} in (select value from json_each(?))"
         return self._whole(f"where {wanted} order by id desc", json.dumps(list(contents)))
 
     def _whole(self, which: str, *values: object, **named: object) -> list[Row]:
