@@ -227,6 +227,7 @@ async def test_one_that_is_lost_has_let_go_of_all_it_held(folder: Path) -> None:
     said = [folder / name for name in ("one", "two", "trainer")]
     await within(lambda: all(path.exists() and path.read_text().endswith(" ") for path in said))
     pids = [int(path.read_text()) for path in said]
+    assert await begun(folder) == pids[-1]
     os.kill(holder(folder), signal.SIGKILL)
     seen = await no_longer(folder, State.RUNNING)
     assert (seen.state, [pid for pid in pids if lives(pid)]) == (State.LOST, [])

@@ -164,17 +164,17 @@ def task_of(folder: str) -> Task | None:
         return None
 
 
-class _Begun(Value, frozen=True):
-    """What `begun.json` says; the runner writes it without us."""
+class _Started(Value, frozen=True):
+    """What `started.json` says; the runner writes it without us."""
 
     pid: int
 
 
-def trainer_of(folder: str) -> int:
-    """Read which process the trainer of a try was; 0 if none began, as far as can be read. Raises OSError."""
+def runner_of(folder: str) -> int:
+    """Read which process the runner of a try is, or was; 0 if that cannot be told. Raises OSError."""
     try:
-        with open(os.path.join(folder, BEGUN), "rb") as file:
-            return msgspec.json.decode(file.read(), type=_Begun).pid
+        with open(os.path.join(folder, STARTED), "rb") as file:
+            return msgspec.json.decode(file.read(), type=_Started).pid
     except (FileNotFoundError, msgspec.DecodeError):
         return 0
 

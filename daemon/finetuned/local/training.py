@@ -37,8 +37,8 @@ from finetuned.local.place import (
     Task,
     ending_of,
     lay_task,
+    runner_of,
     task_of,
-    trainer_of,
 )
 from finetuned.paths import escape
 
@@ -211,17 +211,15 @@ def _is_alone(pid: int) -> bool:
 
 
 def _end_what_is_left(folder: str) -> None:
-    """Kill what is left of a try, and see its trainer out, which dies with its runner. Raises OSError, Unreachable."""
+    """Kill what is left of a try, and wait for what dies by itself, as its trainer does with the runner.
+
+    Raises OSError, Unreachable.
+    """
     give_up_at = steady() + KILLED_WITHIN
     whole = os.fsencode(os.path.realpath(folder))
     _kill_all_of(lambda of: of == whole, give_up_at)
-    if (trainer := trainer_of(folder)) and _is_dying(trainer):
-        with suppress(ProcessLookupError):
-            process = os.pidfd_open(trainer)
-            try:
-                _see_out(process, give_up_at)
-            finally:
-                os.close(process)
+    for process in _dying_in(runner_of(folder)):
+        _see_out(process, give_up_at)
 
 
 def _end_the_removed(runs: str) -> None:
@@ -261,13 +259,22 @@ def _see_out(process: int, give_up_at: float) -> None:
         )
 
 
-def _is_dying(pid: int) -> bool:
-    """Whether a process is on its way out, or dead and not waited for."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return bool(int(file.read().rpartition(b") ")[2].split()[6]) & _EXITING)
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+def _dying_in(session: int) -> Iterator[int]:
+    """Open each process of a session that is on its way out: its memory may be gone, and its session is told still."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            process = os.pidfd_open(int(name))
+            try:
+                if _is_dying_in(session, name):
+                    yield process
+            finally:
+                os.close(process)
+
+
+def _is_dying_in(session: int, pid: str) -> bool:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b") ")[2].split()
+    return int(fields[3]) == session != 0 and bool(int(fields[6]) & _EXITING)
 
 
 def _marked(is_meant: Callable[[bytes], bool]) -> Iterator[int]:
