@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, filterfalse
+from itertools import chain, filterfalse, islice
 from math import inf
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -437,35 +437,46 @@ class Sweeper:
         kept: dict[str, _Kept],
     ) -> None:
         known = self.known.of(folder) or Known()
-        settled, choose, add = self.known.settled(known), self._names.chooser(parts), listing.files.append
+        settled, noted, common = self.known.settled(known), known.noted, self._names.common
+        choose, add = self._names.chooser(parts), listing.files.append
         listing.missing = missing = known.names()
-        for entry in self._going_on(entries):  # runs for every file there is, so it asks the least it can
+        for entry in chain.from_iterable(self._going_on(entries)):  # it asks the least it can of each: there are many
             name = entry.name
-            if entry.is_file(follow_symlinks=False):
+            if not entry.is_file(follow_symlinks=False):
+                self._sort_other(entry, parts, listing, kept)
+                continue
+            if name in settled:
                 missing.discard(name)
-                if name in settled:
-                    continue
-                if (choice := choose(name)) is Choice.TAKEN:
-                    if known.settles(name) or (not listing.more and self._may_begin(folder, name, listing)):
-                        add(name)
-                else:
-                    self._note(name, listing)
-                    if choice is Choice.UNTAKEN:
-                        listing.untaken[_counted_as(name, listing.untaken)] += 1
-            elif entry.is_dir(follow_symlinks=False):
-                if self._names.why_not_into((*parts, name)) is None:
-                    listing.folders[name] = kept.pop(name, None)  # else all names are there twice
-                else:
-                    self._note(name, listing)
-            elif choose(name) is Choice.TAKEN:
-                _count(listing.odd, Odd(why=_oddity(entry), path=folder + name, count=1))
+                continue
+            if name in noted:
+                missing.discard(name)
+            elif listing.more and common(name) is not None:
+                continue
+            if (choice := choose(name)) is Choice.TAKEN:
+                if known.settles(name) or (not listing.more and self._may_begin(folder, name, listing)):
+                    add(name)
+            else:
+                self._note(name, listing)
+                if choice is Choice.UNTAKEN:
+                    listing.untaken[_counted_as(name, listing.untaken)] += 1
 
-    def _going_on(self, entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-        """Yield what is listed, and tell now and then that it goes on."""
-        for number, entry in enumerate(entries):
-            if not number % PROGRESS_EACH:
-                self._tree.on_progress()
-            yield entry
+    def _sort_other(self, entry: os.DirEntry[str], parts: Parts, listing: _Listing, kept: dict[str, _Kept]) -> None:
+        """Sort what is no regular file."""
+        parts = (*parts, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            if self._names.why_not_into(parts) is None:
+                listing.folders[entry.name] = kept.pop(entry.name, None)  # else all names are there twice
+            else:
+                self._note(entry.name, listing)
+        elif self._names.chooser(parts[:-1])(entry.name) is Choice.TAKEN:
+            _count(listing.odd, Odd(why=_oddity(entry), path=self._tree.at(parts), count=1))
+
+    def _going_on(self, entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
+        """Yield what is listed, so many at a time, and tell each time that it goes on."""
+        entries = iter(entries)
+        while some := [*islice(entries, PROGRESS_EACH)]:
+            self._tree.on_progress()
+            yield some
 
     def _may_begin(self, folder: str, name: str, listing: _Listing) -> bool:
         """Tell whether a new file may begin to settle by now; if not, a sweep that comes soon finds it."""
