@@ -260,7 +260,13 @@ def _see_out(process: int, give_up_at: float) -> None:
 
 
 def _dying_in(session: int) -> Iterator[int]:
-    """Open each process of a session that is on its way out: its memory may be gone, and its session is told still."""
+    """Open each process of a runner's session that is on its way out: its memory may be gone, its session is not.
+
+    Where the session's first process goes on, the runner's number is another's by now.
+    """
+    with suppress(OSError):  # it is gone
+        if not _is_dying_in(session, str(session)):
+            return
     for name in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError):
             process = os.pidfd_open(int(name))
