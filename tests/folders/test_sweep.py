@@ -499,6 +499,28 @@ def test_a_burst_begins_to_settle_bit_by_bit(make):
     assert paths(recorded(folder, 4.0).ready) == [then.appeared[0].path]
 
 
+def test_what_lies_among_new_files_that_are_left_for_later_counts(make):
+    """Known files are not missed, an unfinished name keeps its file, and what no rule takes is told, wherever listed."""
+    folder, some = make(), range(40)
+    for n in some:
+        put(folder, f"settled {n}.txt")
+        put(folder, f"settles {n}.txt")
+    for seen in recorded(folder, 0.0).appeared:
+        folder.sweeper.known.remember(seen.path, seen.signature, settled="settled" in seen.path)
+    for n in range(LEAST_NEW + 500):
+        put(folder, f"{n}.txt")
+    for n in some:
+        put(folder, f"settles {n}.txt.part")
+        put(folder, f"{n} (conflicted copy 2026-11-28).txt")
+        put(folder, f"{n}.bin")
+    for steady, new, more in ((2.5, LEAST_NEW, True), (3.5, 0, True), (5.0, 500, False)):
+        sweep = recorded(folder, steady)
+        assert (len(sweep.appeared), sweep.vanished, folder.sweeper.has_more) == (new, (), more)
+        assert not [path for path in paths(sweep.ready) if "settles" in path]
+        assert {path for path, why in sweep.unfinished if why} == {f"{folder.root}/settles {n}.txt" for n in some}
+        assert folder.sweeper.untaken == {".bin": len(some)}
+
+
 def test_a_burst_of_empty_files_waits_some_at_a_time(make):
     """They settle for a minute: no more of them are held in memory, and the others have their turn after those."""
     folder = make()

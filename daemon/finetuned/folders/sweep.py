@@ -440,10 +440,11 @@ class Sweeper:
         settled, noted, common = self.known.settled(known), known.noted, self._names.common
         choose, add = self._names.chooser(parts), listing.files.append
         listing.missing = missing = known.names()
-        for entry in chain.from_iterable(self._going_on(entries)):  # it asks the least it can of each: there are many
+        # it asks the least it can of each, as there are many; what is noted meanwhile marks the listing as too old
+        for entry in chain.from_iterable(self._going_on(entries)):
             name = entry.name
             if not entry.is_file(follow_symlinks=False):
-                self._sort_other(entry, parts, listing, kept)
+                self._sort_other(entry, parts, listing, kept, choose)
                 continue
             if name in settled:
                 missing.discard(name)
@@ -460,7 +461,14 @@ class Sweeper:
                 if choice is Choice.UNTAKEN:
                     listing.untaken[_counted_as(name, listing.untaken)] += 1
 
-    def _sort_other(self, entry: os.DirEntry[str], parts: Parts, listing: _Listing, kept: dict[str, _Kept]) -> None:
+    def _sort_other(
+        self,
+        entry: os.DirEntry[str],
+        parts: Parts,
+        listing: _Listing,
+        kept: dict[str, _Kept],
+        choose: Callable[[str], Choice],
+    ) -> None:
         """Sort what is no regular file."""
         parts = (*parts, entry.name)
         if entry.is_dir(follow_symlinks=False):
@@ -468,7 +476,7 @@ class Sweeper:
                 listing.folders[entry.name] = kept.pop(entry.name, None)  # else all names are there twice
             else:
                 self._note(entry.name, listing)
-        elif self._names.chooser(parts[:-1])(entry.name) is Choice.TAKEN:
+        elif choose(entry.name) is Choice.TAKEN:
             _count(listing.odd, Odd(why=_oddity(entry), path=self._tree.at(parts), count=1))
 
     def _going_on(self, entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
