@@ -500,7 +500,7 @@ def test_a_burst_begins_to_settle_bit_by_bit(make):
 
 
 def test_what_lies_among_new_files_that_are_left_for_later_counts(make):
-    """Known files are not missed, an unfinished name keeps its file, and what no rule takes is told, wherever listed."""
+    """Known files are not missed, an unfinished name keeps its file, and what no rule takes is told."""
     folder, some = make(), range(40)
     for n in some:
         put(folder, f"settled {n}.txt")
