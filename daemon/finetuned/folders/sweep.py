@@ -446,12 +446,8 @@ class Sweeper:
             if not entry.is_file(follow_symlinks=False):
                 self._sort_other(entry, parts, listing, kept, choose)
                 continue
-            if name in settled:
-                missing.discard(name)
-                continue
-            if name in noted:
-                missing.discard(name)
-            elif listing.more and common(name) is not None:
+            missing.discard(name)
+            if name in settled or (listing.more and name not in noted and common(name) is not None):
                 continue
             if (choice := choose(name)) is Choice.TAKEN:
                 if known.settles(name) or (not listing.more and self._may_begin(folder, name, listing)):
