@@ -40,21 +40,30 @@ sqlite3.connect = lambda *words, **more: connect(*words, **({"factory": Careless
 }
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[PowerDisk]:
-    """A disk whose power can be cut."""
-    made = PowerDisk(tmp_path / "image", tmp_path / "disk")
-    yield made
-    made.close()
+#: how often a daemon that is careless may be lucky: any program can bring all disks up to date meanwhile (sync)
+TRIES = 4
+
+ADisk = Callable[[], tuple[PowerDisk, Home]]
 
 
 @pytest.fixture
-def home(disk: PowerDisk, a_home: Callable[..., Home]) -> Home:
-    """A home on that disk; the log is read afterwards, so it lies elsewhere."""
-    made = a_home("disk/home", folder="max_files = 3")
-    made.log = disk.place.parent / "daemon.log"
-    disk.sync()
-    return made
+def a_disk(tmp_path: Path, a_home: Callable[..., Home]) -> Iterator[ADisk]:
+    """Makes disks whose power can be cut, each with a home on it; the log is read afterwards, so it lies elsewhere."""
+    disks: list[PowerDisk] = []
+
+    def make() -> tuple[PowerDisk, Home]:
+        root = tmp_path / f"{len(disks)}"
+        root.mkdir()
+        disk = PowerDisk(root / "image", root / "disk")
+        disks.append(disk)
+        home = a_home(f"{root.name}/disk/home", folder="max_files = 3")
+        home.log = root / "daemon.log"
+        disk.sync()
+        return disk, home
+
+    yield make
+    for disk in disks:
+        disk.close()
 
 
 def drop(home: Home, name: str, *, sync: bool = True) -> None:
@@ -79,8 +88,9 @@ def power_cut(disk: PowerDisk, home: Home) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_at_any_moment_nothing_is_lost_and_nothing_done_twice(disk: PowerDisk, home: Home, seed: int) -> None:
+def test_at_any_moment_nothing_is_lost_and_nothing_done_twice(a_disk: ADisk, seed: int) -> None:
     """Five cuts in a run: each content learned once, on the disk, by one session, and the ledger is whole."""
+    disk, home = a_disk()
     chance = random.Random(seed)
     names = [f"{n}.txt" for n in range(15)]
     for n in range(5):
@@ -107,31 +117,38 @@ def test_at_any_moment_nothing_is_lost_and_nothing_done_twice(disk: PowerDisk, h
     assert wait_for(lambda: home.sessions_on_server() == len(home.jobs()), "one session for each job")
 
 
-def learn_one(home: Home, tmp_path: Path, careless: str, *, sync: bool = True) -> None:
-    """Have one file learned by a daemon that may be careless."""
+def learned_and_cut(a_disk: ADisk, tmp_path: Path, careless: str, *, sync: bool = True) -> Home:
+    """Have one file learned by a daemon that may be careless, and the power cut."""
+    disk, home = a_disk()
     patch = tmp_path / "patch"
-    patch.mkdir()
+    patch.mkdir(exist_ok=True)
     (patch / "sitecustomize.py").write_text(CARELESS.get(careless, ""))
     drop(home, "a.txt", sync=sync)
     home.start(PYTHONPATH=str(patch))
     wait_for(lambda: home.states().get("a.txt") == "learned", "learned file")
     wait_for(lambda: list(home.notes.glob("done/*/pairs.jsonl")), "papers")
+    power_cut(disk, home)
+    return home
 
 
-def test_this_disk_can_lose(disk: PowerDisk, home: Home, tmp_path: Path) -> None:
+def test_this_disk_can_lose(a_disk: ADisk, tmp_path: Path) -> None:
     """A ledger that is not brought to the disk forgets what was learned: the tests here can fail."""
-    learn_one(home, tmp_path, "ledger")
-    power_cut(disk, home)
-    assert home.states() == {}
+    assert any(learned_and_cut(a_disk, tmp_path, "ledger").states() == {} for _ in range(TRIES))
 
 
-@pytest.mark.parametrize(("careless", "kept"), [("", True), ("files", False)])
-def test_a_learned_file_has_its_content_even_if_the_dropper_did_not_care(
-    disk: PowerDisk, home: Home, tmp_path: Path, careless: str, kept: bool
-) -> None:
-    """The claim brings it to the disk before the ledger counts it; without that it is an empty file."""
-    learn_one(home, tmp_path, careless, sync=False)
-    power_cut(disk, home)
+def contents(home: Home) -> list[str]:
+    """What the file that was learned holds, wherever it lies."""
     assert home.states() == {"a.txt": "learned"}
-    content = [path.read_text() for path in home.notes.rglob("a.txt")]
-    assert (content == ["The stone number a.txt is grey. It came from a river."]) is kept
+    return [path.read_text() for path in home.notes.rglob("a.txt")]
+
+
+def test_a_learned_file_has_its_content_even_if_the_dropper_did_not_care(a_disk: ADisk, tmp_path: Path) -> None:
+    """The claim brings it to the disk before the ledger counts it."""
+    home = learned_and_cut(a_disk, tmp_path, "", sync=False)
+    assert contents(home) == ["The stone number a.txt is grey. It came from a river."]
+
+
+def test_without_that_it_would_be_empty(a_disk: ADisk, tmp_path: Path) -> None:
+    """Of a daemon that brings no file to the disk the ledger tells what is not there."""
+    homes = (learned_and_cut(a_disk, tmp_path, "files", sync=False) for _ in range(TRIES))
+    assert any(contents(home) in ([], [""]) for home in homes)
