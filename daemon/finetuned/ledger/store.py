@@ -139,7 +139,6 @@ def connect(path: str, *, is_sound: bool = False) -> tuple[sqlite3.Connection, s
             "journal_mode = wal",
             "wal_autocheckpoint = 0",  # see `checkpoint`
             "synchronous = full",
-            "cache_size = -8000",  # KiB, not 2,000: the pages that thousands of files at once come back to stay in it
             "trusted_schema = off",
             "secure_delete = on",  # what is forgotten is overwritten
         ):
