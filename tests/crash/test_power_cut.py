@@ -16,7 +16,7 @@ import pytest
 from support.disks import PowerDisk
 from support.process import Home, wait_for
 
-#: what makes a daemon careless: nothing of ours, or nothing of SQLite's, is brought to the disk
+#: what makes a daemon careless: no file that is dropped, or nothing of the ledger, is brought to the disk
 CARELESS = {
     "files": """
 import ctypes, os
@@ -30,9 +30,13 @@ class Deaf(ctypes.CDLL):
 ctypes.CDLL = Deaf
 """,
     "ledger": """
-import sqlite3
+import os, sqlite3
+fsync = os.fsync
+os.fsync = lambda fd: None if os.readlink(f"/proc/self/fd/{fd}").endswith("/ledger.db") else fsync(fd)
 class Careless(sqlite3.Connection):
     def execute(self, sql, *values):
+        if "wal_checkpoint" in sql:
+            super().execute("pragma synchronous = off")
         return super().execute(sql.replace("synchronous = full", "synchronous = off"), *values)
 connect = sqlite3.connect
 sqlite3.connect = lambda *words, **more: connect(*words, **({"factory": Careless} | more))
@@ -40,30 +44,21 @@ sqlite3.connect = lambda *words, **more: connect(*words, **({"factory": Careless
 }
 
 
-#: how often a daemon that is careless may be lucky: any program can bring all disks up to date meanwhile (sync)
-TRIES = 4
-
-ADisk = Callable[[], tuple[PowerDisk, Home]]
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[PowerDisk]:
+    """A disk whose power can be cut."""
+    made = PowerDisk(tmp_path / "image", tmp_path / "disk")
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def a_disk(tmp_path: Path, a_home: Callable[..., Home]) -> Iterator[ADisk]:
-    """Makes disks whose power can be cut, each with a home on it; the log is read afterwards, so it lies elsewhere."""
-    disks: list[PowerDisk] = []
-
-    def make() -> tuple[PowerDisk, Home]:
-        root = tmp_path / f"{len(disks)}"
-        root.mkdir()
-        disk = PowerDisk(root / "image", root / "disk")
-        disks.append(disk)
-        home = a_home(f"{root.name}/disk/home", folder="max_files = 3")
-        home.log = root / "daemon.log"
-        disk.sync()
-        return disk, home
-
-    yield make
-    for disk in disks:
-        disk.close()
+def home(disk: PowerDisk, a_home: Callable[..., Home]) -> Home:
+    """A home on that disk; the log is read afterwards, so it lies elsewhere."""
+    made = a_home("disk/home", folder="max_files = 3")
+    made.log = disk.place.parent / "daemon.log"
+    disk.sync()
+    return made
 
 
 def drop(home: Home, name: str, *, sync: bool = True) -> None:
@@ -88,9 +83,8 @@ def power_cut(disk: PowerDisk, home: Home) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_at_any_moment_nothing_is_lost_and_nothing_done_twice(a_disk: ADisk, seed: int) -> None:
+def test_at_any_moment_nothing_is_lost_and_nothing_done_twice(disk: PowerDisk, home: Home, seed: int) -> None:
     """Five cuts in a run: each content learned once, on the disk, by one session, and the ledger is whole."""
-    disk, home = a_disk()
     chance = random.Random(seed)
     names = [f"{n}.txt" for n in range(15)]
     for n in range(5):
@@ -117,38 +111,31 @@ def test_at_any_moment_nothing_is_lost_and_nothing_done_twice(a_disk: ADisk, see
     assert wait_for(lambda: home.sessions_on_server() == len(home.jobs()), "one session for each job")
 
 
-def learned_and_cut(a_disk: ADisk, tmp_path: Path, careless: str, *, sync: bool = True) -> Home:
-    """Have one file learned by a daemon that may be careless, and the power cut."""
-    disk, home = a_disk()
+def learn_one(home: Home, tmp_path: Path, careless: str, *, sync: bool = True) -> None:
+    """Have one file learned by a daemon that may be careless."""
     patch = tmp_path / "patch"
-    patch.mkdir(exist_ok=True)
+    patch.mkdir()
     (patch / "sitecustomize.py").write_text(CARELESS.get(careless, ""))
     drop(home, "a.txt", sync=sync)
     home.start(PYTHONPATH=str(patch))
     wait_for(lambda: home.states().get("a.txt") == "learned", "learned file")
     wait_for(lambda: list(home.notes.glob("done/*/pairs.jsonl")), "papers")
-    power_cut(disk, home)
-    return home
 
 
-def test_this_disk_can_lose(a_disk: ADisk, tmp_path: Path) -> None:
+def test_this_disk_can_lose(disk: PowerDisk, home: Home, tmp_path: Path) -> None:
     """A ledger that is not brought to the disk forgets what was learned: the tests here can fail."""
-    assert any(learned_and_cut(a_disk, tmp_path, "ledger").states() == {} for _ in range(TRIES))
+    learn_one(home, tmp_path, "ledger")
+    power_cut(disk, home)
+    assert home.states() == {}
 
 
-def contents(home: Home) -> list[str]:
-    """What the file that was learned holds, wherever it lies."""
+@pytest.mark.parametrize(("careless", "kept"), [("", True), ("files", False)])
+def test_a_learned_file_has_its_content_even_if_the_dropper_did_not_care(
+    disk: PowerDisk, home: Home, tmp_path: Path, careless: str, kept: bool
+) -> None:
+    """The claim brings it to the disk before the ledger counts it; without that it is an empty file."""
+    learn_one(home, tmp_path, careless, sync=False)
+    power_cut(disk, home)
     assert home.states() == {"a.txt": "learned"}
-    return [path.read_text() for path in home.notes.rglob("a.txt")]
-
-
-def test_a_learned_file_has_its_content_even_if_the_dropper_did_not_care(a_disk: ADisk, tmp_path: Path) -> None:
-    """The claim brings it to the disk before the ledger counts it."""
-    home = learned_and_cut(a_disk, tmp_path, "", sync=False)
-    assert contents(home) == ["The stone number a.txt is grey. It came from a river."]
-
-
-def test_without_that_it_would_be_empty(a_disk: ADisk, tmp_path: Path) -> None:
-    """Of a daemon that brings no file to the disk the ledger tells what is not there."""
-    homes = (learned_and_cut(a_disk, tmp_path, "files", sync=False) for _ in range(TRIES))
-    assert any(contents(home) in ([], [""]) for home in homes)
+    content = [path.read_text() for path in home.notes.rglob("a.txt")]
+    assert (content == ["The stone number a.txt is grey. It came from a river."]) is kept
