@@ -201,7 +201,7 @@ async def test_a_program_that_hangs_is_ended_with_all_it_began(tmp_path: Path):
         with pytest.raises(Refused, match=r"the only passage failed.*did not end within") as caught:
             await shop.make(a_text(2))
     assert "maker.timeout" in str(caught.value)
-    await within(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
+    assert not any(lives(int(pid)) for pid in pids.read_text().split())
 
 
 async def test_a_stop_ends_it_with_all_it_began(tmp_path: Path):
@@ -214,7 +214,7 @@ async def test_a_stop_ends_it_with_all_it_began(tmp_path: Path):
             tasks.cancel_scope.cancel()
         counts = await shop.notes.counts(RUN)
     assert counts.failed == 0
-    await within(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
+    assert not any(lives(int(pid)) for pid in pids.read_text().split())
 
 
 async def test_a_text_that_is_gone_fails_the_run_and_ends_the_program(tmp_path: Path):
