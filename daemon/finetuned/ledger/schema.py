@@ -30,7 +30,8 @@ STEMMING: Final = f"porter {FOLDING}"
 TRAINED: Final = (JobState.DONE, JobState.PARTIAL)
 
 
-def _of(states: Iterable[StrEnum]) -> str:
+def among(states: Iterable[StrEnum]) -> str:
+    """Write a list of states in SQL."""
     return "(" + ", ".join(f"'{s}'" for s in sorted(states)) + ")"
 
 
@@ -40,7 +41,7 @@ TABLES: Final = MappingProxyType(
 create table jobs (
   id text primary key,
   folder text not null,
-  state text not null check (state in {_of(JobState)}),
+  state text not null check (state in {among(JobState)}),
   reason text,
   batch_group text not null default '',
   files integer not null check (files >= 0),
@@ -48,7 +49,7 @@ create table jobs (
   attempts_before integer not null default 0 check (attempts_before >= 0),
   unanswered integer not null default 0,
   unheard integer not null default 0,
-  requested text check (requested in {_of(Requested)}),
+  requested text check (requested in {among(Requested)}),
   split_of text references jobs (id),
   created_at text not null,
   claimed_at text,
@@ -57,10 +58,10 @@ create table jobs (
   tries integer not null default 0,
   archived integer not null default 1 check (archived in (0, 1)),
   version integer not null default 1,
-  check ((state in {_of(JOB_ENDS)}) = (finished_at is not null)),
+  check ((state in {among(JOB_ENDS)}) = (finished_at is not null)),
   check (state not in ('submitting', 'doubtful', 'running', 'review') or claimed_at is not null),
   check (state not in ('partial', 'failed', 'cancelled') or reason is not null),
-  check (archived = 1 or state in {_of(JOB_ENDS)})
+  check (archived = 1 or state in {among(JOB_ENDS)})
 ) strict
 """,
         "files": f"""
@@ -71,7 +72,7 @@ create table files (
   path_b64 text,
   location text,
   location_b64 text,
-  state text not null check (state in {_of(FileState)}),
+  state text not null check (state in {among(FileState)}),
   reason text,
   batch_group text not null default '',
   size integer,
@@ -97,7 +98,7 @@ create table files (
   check (state not in ('packed', 'learned', 'barren', 'failed') or job_id is not null),
   check (state not in ('packed', 'learned', 'barren', 'duplicate') or sha256 is not null),
   check (state != 'waiting' or sha256 is not null or reason is not null),
-  check ((state in {_of(FILE_ENDS)}) = (finished_at is not null)),
+  check ((state in {among(FILE_ENDS)}) = (finished_at is not null)),
   check (state not in ('refused', 'barren', 'failed', 'duplicate') or reason is not null),
   check (state not in ('settling', 'waiting', 'packed') or location is not null),
   check (state != 'learned' or pairs > 0)
@@ -109,7 +110,7 @@ create table sessions (
   job_id text not null references jobs (id),
   attempt integer not null check (attempt > 0),
   current integer not null check (current in (0, 1)),
-  state text not null check (state in {_of(SessionState)}),
+  state text not null check (state in {among(SessionState)}),
   session_id text,
   url text not null,
   dialect text not null,
@@ -347,18 +348,18 @@ create view all_files as
 create view finished_jobs as
   select id as job_id, folder, state, session_id, lora_dir, files, pairs, created_at, submitted_at, finished_at, reason,
     bytes, attempt, restarts
-  from all_jobs where state in {_of(JOB_ENDS)}
+  from all_jobs where state in {among(JOB_ENDS)}
 """,
         "open_jobs": f"""
 create view open_jobs as
   select id as job_id, folder, state, stage, progress, session_id, attempt, files, created_at, submitted_at, due_at,
     reason, bytes, restarts
-  from all_jobs where state not in {_of(JOB_ENDS)}
+  from all_jobs where state not in {among(JOB_ENDS)}
 """,
         "pairs_with_source": f"""
 create view pairs_with_source as
   select p.job_id, f.path, p.ordinal, p.question, p.answer, p.id, p.session_id, p.file_id, j.folder, f.sha256,
-    f.path_b64, j.finished_at, iif(j.state in {_of(TRAINED)}, p.session_id is
+    f.path_b64, j.finished_at, iif(j.state in {among(TRAINED)}, p.session_id is
       (select a.session_id from sessions a where a.job_id = p.job_id and a.current = 1), 1) as current,
     p.talk, p.turn, p.system
   from qa_pairs p left join files f on f.id = p.file_id left join jobs j on j.id = p.job_id

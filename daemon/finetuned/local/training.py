@@ -4,8 +4,8 @@
 2. The kernel says whose the lock is. A signal goes by a descriptor of that process, opened before the lock is looked
    at again: no other process can be meant.
 3. A runner that was killed takes its trainer with it; what the trainer had started bears the try's mark in its
-   environment, and is ended before the try is called lost. So the next try of a run is alone. What is left of a try
-   whose folder somebody removed is ended before any other is started.
+   environment, and is ended before the try is called lost; what dies of it by itself is waited for. So the next try of
+   a run is alone. What is left of a try whose folder somebody removed is ended before any other is started.
 """
 
 from __future__ import annotations

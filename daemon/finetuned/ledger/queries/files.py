@@ -9,6 +9,7 @@ from typing import Final, Unpack
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
+from finetuned.ledger.schema import among
 from finetuned.lifecycle import FileState
 from finetuned.paths import utf8_text
 
@@ -26,8 +27,8 @@ _SORTS: Final = {
     "finished": "finished_at",
 }
 
-#: all of them: the index of contents has them first
-_STATES: Final = "('" + "', '".join(FileState) + "')"
+#: in any state: the index of contents has it first
+_IN_ANY: Final = f"state in {among(FileState)}"
 
 
 class FileQueries(Connection):
@@ -82,7 +83,7 @@ class FileQueries(Connection):
 
     def of_content(self, contents: Collection[str]) -> list[Row]:
         """List the files with one of these contents, or with the text of one, newest first, with `id` and `due_at`."""
-        wanted = f"state in {_STATES} and {self._same} in (select value from json_each(?))"
+        wanted = f"{_IN_ANY} and {self._same} in (select value from json_each(?))"
         return self._whole(f"where {wanted} order by id desc", json.dumps(list(contents)))
 
     def _whole(self, which: str, *values: object, **named: object) -> list[Row]:
