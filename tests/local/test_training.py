@@ -18,7 +18,21 @@ import pytest
 
 from finetuned.errors import Unreachable
 from finetuned.local.place import Cause, Look, State, Task
-from support.trainings import SYSTEM, begun, ended, folder, here, holder, lives, no_longer, shell, within
+from finetuned.local.training import pid_of_holder
+from support.trainings import (
+    SYSTEM,
+    at_once,
+    begun,
+    ended,
+    few_descriptors,
+    folder,
+    here,
+    holder,
+    lives,
+    no_longer,
+    shell,
+    within,
+)
 
 __all__ = ["folder"]
 pytestmark = pytest.mark.anyio
@@ -231,6 +245,24 @@ async def test_one_that_is_lost_has_let_go_of_all_it_held(folder: Path) -> None:
     os.kill(holder(folder), signal.SIGKILL)
     seen = await no_longer(folder, State.RUNNING)
     assert (seen.state, [pid for pid in pids if lives(pid)]) == (State.LOST, [])
+
+
+async def test_one_whose_rest_cannot_be_looked_for_is_not_lost(folder: Path) -> None:
+    """What is left of it lives on as long as the daemon has too many files open, and is ended by a later look."""
+    await here().start(str(folder), shell("for n in 1 2 3; do setsid sleep 600 & echo $! >> rest; done; sleep 600"))
+    await begun(folder)
+    await within(lambda: (folder / "rest").exists() and (folder / "rest").read_text().count("\n") == 3)
+    rest = [int(pid) for pid in (folder / "rest").read_text().split()]
+    os.kill(holder(folder), signal.SIGKILL)
+    await within(lambda: not pid_of_holder(str(folder / "lock")))
+    for left in range(3):
+        before = os.listdir("/proc/self/fd")
+        with few_descriptors(left), pytest.raises(Unreachable, match=r" cannot be looked at: Too many open files$"):
+            await here(at_once).look(str(folder))
+        assert os.listdir("/proc/self/fd") == before
+        assert any(map(lives, rest))
+    assert (await here().look(str(folder))).state is State.LOST
+    assert not any(map(lives, rest))
 
 
 async def test_it_outlives_who_started_it(folder: Path) -> None:

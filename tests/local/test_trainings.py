@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from finetuned.errors import Refused
+from finetuned.backend import Part
+from finetuned.errors import Refused, Unreachable
+from finetuned.local.backend import Local
+from finetuned.local.place import State
 from finetuned.local.runs import Order, Run, Runs, Written
 from finetuned.local.trainings import Trainings
 from finetuned.local.values import Progress
 from finetuned.settings import TrainerSettings
-from support.trainings import SYSTEM, here, shell
+from support.trainings import SYSTEM, few_descriptors, here, shell
 
 pytestmark = pytest.mark.anyio
 COPY = ("sh", "-c", "cp {data}/train.jsonl {out}/model.txt")
@@ -43,6 +47,11 @@ def trainings(runs: Runs, publish: Path) -> Trainings:
     return Trainings(runs, here(), settings, SYSTEM)
 
 
+def no_part(part: Part) -> NoReturn:
+    """Nothing is submitted here."""
+    raise AssertionError(part)
+
+
 async def test_one_that_nobody_follows_has_its_place_until_it_ends(runs: Runs, tmp_path: Path) -> None:
     """A training of a run that has ended for us is found at the start, waited for, and then forgotten."""
     left = Path(a_run(runs, "left-job.1").training(1))
@@ -55,6 +64,21 @@ async def test_one_that_nobody_follows_has_its_place_until_it_ends(runs: Runs, t
     assert (left.parent / "over").exists()
     assert "waits for its turn" in words[0]
     assert ended.model == str(tmp_path / "models" / "a-job")
+
+
+async def test_a_run_is_not_removed_while_its_training_cannot_be_found(runs: Runs, tmp_path: Path) -> None:
+    """Nor taken for one that has none: it would train on, and nobody would know what."""
+    run = a_run(runs, "a-job.1")
+    under_way = Path(run.training(1))
+    under_way.mkdir()
+    await here().start(str(under_way), shell("sleep 600"))
+    trainer = trainings(runs, tmp_path / "models")
+    backend = Local(runs, machine=SYSTEM, open_part=no_part, trainer=trainer)
+    with few_descriptors(0), pytest.raises(Unreachable, match=r"a-job\.1: Too many open files"):
+        await backend.delete(run.id)
+    assert (await here().look(str(under_way))).state is State.RUNNING
+    await backend.delete(run.id)
+    assert not under_way.exists()
 
 
 async def test_a_further_try_says_which_it_is(runs: Runs, tmp_path: Path) -> None:

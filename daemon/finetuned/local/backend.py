@@ -376,13 +376,16 @@ class Local:
         await self._on_disk(self._runs.remove, run)
 
     async def _end(self, run: Run) -> None:
-        """Have nothing work on the run any more."""
+        """Have nothing work on the run any more. Raises Unreachable."""
         task = self._tasks.get(run.id)
         if task is not None:
             task.scope.cancel()
             await task.over.wait()
         if self._trainer is not None:
-            await self._trainer.stop(run)
+            try:
+                await self._trainer.stop(run)
+            except OSError as error:
+                raise _unusable(error, run.path) from error
 
     # -- models that lie here
 

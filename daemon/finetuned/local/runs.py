@@ -181,8 +181,8 @@ class Run:
         return self.at("texts", text.upload_name)
 
     def tries(self) -> int:
-        """Count the trainings that were begun; the newest has this number."""
-        with suppress(OSError):
+        """Count the trainings that were begun; the newest has this number. Raises OSError."""
+        with suppress(FileNotFoundError):
             return max(
                 (int(n[len(_TRY) :]) for n in os.listdir(self.path) if re.fullmatch(r"training\.[0-9]+", n)), default=0
             )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import msgspec
 from finetuned.errors import Unreachable
 from finetuned.local import keeper
 from finetuned.local.machine import Machine
-from finetuned.local.training import environment, pid_of_holder
+from finetuned.local.training import ends_within, environment, opened, pid_of_holder
 from finetuned.model import Value
 from finetuned.paths import escape
 
@@ -76,7 +75,11 @@ class Served:
             while not _shared(use):  # a keeper is just ending
                 await _a_moment()
             os.utime(use)
-            yield f"http://127.0.0.1:{await self._port()}"
+            try:
+                port = await self._port()
+            except OSError as error:
+                raise self._unusable(error.strerror or str(error)) from error
+            yield f"http://127.0.0.1:{port}"
             os.utime(use)
         finally:
             os.close(use)
@@ -153,14 +156,13 @@ class Served:
 
     def _stop(self) -> None:
         """End a server that is not well, with its keeper."""
-        pid = pid_of_holder(os.path.join(self.folder, keeper.LOCK))
-        with suppress(ProcessLookupError):
-            if pid:
-                process = os.pidfd_open(pid)
-                if pid_of_holder(os.path.join(self.folder, keeper.LOCK)) == pid:
+        lock = os.path.join(self.folder, keeper.LOCK)
+        pid = pid_of_holder(lock)
+        if pid > 0:
+            with suppress(ProcessLookupError), opened(pid) as process:
+                if pid_of_holder(lock) == pid:
                     signal.pidfd_send_signal(process, signal.SIGKILL)
-                    select.select([process], [], [], SAYS_WITHIN)  # until it has ended
-                os.close(process)
+                    ends_within(SAYS_WITHIN, process)
 
     def _read_port(self) -> _Port | None:
         with suppress(FileNotFoundError), open(os.path.join(self.folder, keeper.PORT), "rb") as file:

@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 import anyio
@@ -50,6 +50,8 @@ _OURS: Final = ("FINETUNED_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDO
 KILLED_WITHIN: Final = 10.0
 _FLOCK: Final = "hhqqi"
 _EXITING: Final = 0x4  # PF_EXITING, among the flags of a process
+#: what is heard of a process that has ended, or is none of ours
+_GONE: Final = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 def environment(whole: Mapping[str, str]) -> dict[str, str]:
@@ -174,25 +176,31 @@ def pid_of_holder(lock: str) -> int:
 
 
 @contextmanager
+def opened(pid: int) -> Iterator[int]:
+    """Open a process by its number, and close it. Raises OSError."""
+    process = os.pidfd_open(pid)
+    try:
+        yield process
+    finally:
+        os.close(process)
+
+
+@contextmanager
 def _holder(folder: str) -> Iterator[int | None]:
     """Open the process that holds the lock of a folder; null if none does. Raises Unreachable."""
-    process = None
-    try:
-        pid = pid_of_holder(os.path.join(folder, LOCK))
-        if pid > 0:
-            with suppress(ProcessLookupError):
-                process = os.pidfd_open(pid)
-                if pid_of_holder(os.path.join(folder, LOCK)) != pid:  # it has ended, and the number may be another's
-                    os.close(process)
-                    process = None
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    try:
+    lock, process = os.path.join(folder, LOCK), None
+    with ExitStack() as held:
+        try:
+            pid = pid_of_holder(lock)
+            if pid > 0:
+                with suppress(ProcessLookupError):
+                    process = held.enter_context(opened(pid))
+                    if pid_of_holder(lock) != pid:  # it has ended, and the number may be another's
+                        process = None
+        except OSError as error:
+            raise _unreadable(folder, error) from error
         with suppress(ProcessLookupError):
             yield process
-    finally:
-        if process is not None:
-            os.close(process)
 
 
 def _bury(process: int) -> None:
@@ -232,17 +240,23 @@ def _end_the_removed(runs: str) -> None:
 
 
 def _kill_all_of(is_meant: Callable[[bytes], bool], give_up_at: float) -> None:
-    """Kill each process that bears the mark of such a try, until there is none. Raises OSError, Unreachable."""
-    while left := list(_marked(is_meant)):
-        try:
-            for process in left:
+    """Kill each process that bears the mark of such a try, until there is none that we may see.
+
+    Raises OSError, Unreachable.
+    """
+    while True:
+        with ExitStack() as held:
+            killed: list[int] = []
+            for pid in filter(lambda pid: is_meant(_try_of(pid)), _pids()):
                 with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(process, signal.SIGKILL)
-            for process in left:
+                    process = held.enter_context(opened(pid))
+                    if is_meant(_try_of(pid)):  # still
+                        signal.pidfd_send_signal(process, signal.SIGKILL)
+                        killed.append(process)
+            if not killed:
+                return
+            for process in killed:
                 _see_out(process, give_up_at)
-        finally:
-            for process in left:
-                os.close(process)
 
 
 def _see_out(process: int, give_up_at: float) -> None:
@@ -250,55 +264,47 @@ def _see_out(process: int, give_up_at: float) -> None:
 
     Its memory goes first, and with it the mark in its environment; what it has open, such as a GPU, goes later.
     """
-    end = select.poll()
-    end.register(process, select.POLLIN)
-    if not end.poll(max(0.0, give_up_at - steady()) * 1000):
+    if not ends_within(max(0.0, give_up_at - steady()), process):
         raise Unreachable(
             "what a former training had started was killed, and does not end",
             remedy="see which disk or driver holds it (ps axo pid,stat,wchan,args); it is tried again",
         )
 
 
+def ends_within(seconds: float, process: int) -> bool:
+    """Wait so long until an opened process has ended, and tell whether it has."""
+    end = select.poll()
+    end.register(process, select.POLLIN)
+    return bool(end.poll(seconds * 1000))
+
+
 def _dying_in(session: int) -> Iterator[int]:
     """Open each process of a runner's session that is on its way out: its memory may be gone, its session is not.
 
-    Where the session's first process goes on, the runner's number is another's by now.
+    Where the session's first process goes on, the runner's number is another's by now. Raises OSError.
     """
-    with suppress(OSError):  # it is gone
-        if not _is_dying_in(session, str(session)):
+    with suppress(*_GONE):
+        if not _is_dying_in(session, session):
             return
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            process = os.pidfd_open(int(name))
-            try:
-                if _is_dying_in(session, name):
-                    yield process
-            finally:
-                os.close(process)
+    for pid in _pids():
+        with suppress(*_GONE), opened(pid) as process:
+            if _is_dying_in(session, pid):
+                yield process
 
 
-def _is_dying_in(session: int, pid: str) -> bool:
+def _is_dying_in(session: int, pid: int) -> bool:
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b") ")[2].split()
     return int(fields[3]) == session != 0 and bool(int(fields[6]) & _EXITING)
 
 
-def _marked(is_meant: Callable[[bytes], bool]) -> Iterator[int]:
-    """Open each process with the mark of such a try in its environment, as far as we may see it."""
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or not is_meant(_try_of(name)):
-            continue
-        with suppress(ProcessLookupError):
-            process = os.pidfd_open(int(name))
-            if is_meant(_try_of(name)):  # still
-                yield process
-            else:
-                os.close(process)
-
-
-def _try_of(pid: str) -> bytes:
-    """Read of which try's folder a process is; empty: of none."""
+def _try_of(pid: int) -> bytes:
+    """Read of which try's folder a process is; empty: of none, or of none that we may see. Raises OSError."""
     mark = b"%s=" % runner.MARK.encode()
-    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+    with suppress(*_GONE), open(f"/proc/{pid}/environ", "rb") as file:
         return next((line[len(mark) :] for line in file.read().split(b"\0") if line.startswith(mark)), b"")
     return b""
+
+
+def _pids() -> Iterator[int]:
+    return map(int, filter(str.isdigit, os.listdir("/proc")))

@@ -87,7 +87,7 @@ class Trainings:
         return Ended(reason=f"the training failed: {words}; its log is {log}", again=is_passing)
 
     async def stop(self, run: Run) -> None:
-        """End the run's training, if one is under way, and wait until it has ended."""
+        """End the run's training, if one is under way, and wait until it has ended. Raises Unreachable, OSError."""
         number = await self._machine.in_thread(run.tries)
         if number:
             await self._place.stop(run.training(number))
