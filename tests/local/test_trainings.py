@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import NoReturn
 
+import anyio
 import pytest
 
 from finetuned.backend import Part
@@ -16,7 +19,7 @@ from finetuned.local.runs import Order, Run, Runs, Written
 from finetuned.local.trainings import Trainings
 from finetuned.local.values import Progress
 from finetuned.settings import TrainerSettings
-from support.trainings import SYSTEM, few_descriptors, here, shell
+from support.trainings import SYSTEM, begun, few_descriptors, here, holder, shell, within
 
 pytestmark = pytest.mark.anyio
 COPY = ("sh", "-c", "cp {data}/train.jsonl {out}/model.txt")
@@ -41,9 +44,9 @@ def a_run(runs: Runs, marker: str) -> Run:
     return run
 
 
-def trainings(runs: Runs, publish: Path) -> Trainings:
+def trainings(runs: Runs, publish: Path, command: tuple[str, ...] = COPY) -> Trainings:
     """One at a time, by a command."""
-    settings = TrainerSettings(kind="command", command=COPY, publish=str(publish), nice=0)
+    settings = TrainerSettings(kind="command", command=command, publish=str(publish), nice=0)
     return Trainings(runs, here(), settings, SYSTEM)
 
 
@@ -64,6 +67,35 @@ async def test_one_that_nobody_follows_has_its_place_until_it_ends(runs: Runs, t
     assert (left.parent / "over").exists()
     assert "waits for its turn" in words[0]
     assert ended.model == str(tmp_path / "models" / "a-job")
+
+
+async def test_a_place_is_given_away_only_once_it_is_free(runs: Runs, tmp_path: Path) -> None:
+    """A training that cannot be looked at has its place until it can: what is left of it may have the GPU."""
+    rest, alive = tmp_path / "rest", tmp_path / "alive"
+    looks = f"for pid in $(cat {rest}); do grep -qs ') [^ZX]' /proc/$pid/stat && touch {alive}; done; {COPY[-1]}"
+    place = trainings(runs, tmp_path / "models", (*COPY[:-1], looks))
+    assert (await place.train(a_run(runs, "the-first-job.1"), lambda _: None)).model
+    run = a_run(runs, "a-job.1")
+    under_way = Path(run.training(1))
+    under_way.mkdir()
+    await here().start(str(under_way), shell(f"for n in 1 2 3; do setsid sleep 600 & echo $! >> {rest}; done; wait"))
+    await begun(under_way)
+    followed, over = anyio.Event(), anyio.Event()
+
+    async def follow() -> None:
+        with pytest.raises(Unreachable, match="Too many open files"):
+            await place.train(run, lambda _: followed.set())
+        over.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow)
+        await followed.wait()
+        await within(lambda: rest.exists() and rest.read_text().count("\n") == 3)
+        with few_descriptors(1):
+            os.kill(holder(under_way), signal.SIGKILL)
+            await over.wait()
+    assert (await place.train(a_run(runs, "another-job.1"), lambda _: None)).model
+    assert not alive.exists()
 
 
 async def test_a_run_is_not_removed_while_its_training_cannot_be_found(runs: Runs, tmp_path: Path) -> None:

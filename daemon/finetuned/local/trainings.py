@@ -61,7 +61,7 @@ class Trainings:
         self._machine = machine
         self._recall = recall
         self._under_way: set[str] = set()
-        self._found: set[str] | None = None  # at the start, and followed by nobody since; null: it is not known yet
+        self._found: set[str] | None = None  # who may be under way besides; null: it is not known yet
         self._finding = anyio.Lock()
         self._freed = anyio.Event()
 
@@ -77,6 +77,10 @@ class Trainings:
             look = await self._followed(folder, _of_try(folder, on_progress))
             if look.succeeded:
                 return Ended(model=await self._result(run, folder, on_progress))
+        except BaseException:  # nobody knows whether it runs on: who wants its place looks
+            if self._found is not None:
+                self._found.add(run.id)
+            raise
         finally:
             self._free(run)
         words = look.reason or "it left no word of its end"
@@ -114,7 +118,7 @@ class Trainings:
                 await self._freed.wait()
 
     async def _still_found(self) -> set[str]:
-        """Look for those that were found under way at the start, whether or not their runs are followed."""
+        """Look for those that may be under way though nobody follows them, or were found so at the start."""
         if self._found is None:
             self._found = {run.id for run in await self._machine.in_thread(self._runs.all)}
         for found in tuple(self._found):
