@@ -91,9 +91,21 @@ def dumped(ledger: Ledger) -> list[str]:
         return list(reader.connection.iterdump())
 
 
+def test_a_path_where_a_file_settles_or_waits_is_told_and_not_recorded_again(life: Life):
+    """The others of the same sweep are."""
+    settles, waits = life.settles("/srv/notes/a.txt"), life.waits("/srv/notes/b.txt")
+    seen = [(path, signature(), "") for path in ("/srv/notes/a.txt", "/srv/notes/b.txt", "/srv/notes/new.txt")]
+    there = life.ledger.files.appeared("notes", seen, life.now())
+    assert {path: file.id for path, file in there.items()} == {
+        "/srv/notes/a.txt": settles.id,
+        "/srv/notes/b.txt": waits.id,
+    }
+    assert life.ledger.files.appeared("notes", seen, life.now()).keys() == {path for path, _, _ in seen}
+
+
 BREAKS: list[Callable[[Life], object]] = [
     lambda life: life.ledger.files.appeared(
-        "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/a.txt", signature(), "")], life.now()
+        "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/new.txt", signature(), "")], life.now()
     ),
     lambda life: life.ledger.batches.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
     lambda life: life.ledger.attempts.duplicate_found(

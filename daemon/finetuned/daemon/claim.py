@@ -30,6 +30,8 @@ from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, Seal
 PLACES: Final = 1000
 #: why a job is cancelled
 BY_A_PERSON: Final = "cancelled by a person"
+#: why a file leaves its job where another version of it settles or waits already
+NEWER: Final = "it changed after it was read; what lies there now is taken as a new file"
 
 _folder_of: Final = attrgetter("folder")
 
@@ -181,6 +183,8 @@ class Claims:
                 location = file.location
                 if location != file.path:
                     location = folder.give_back(location, file.path)
+                if context.ledger.files.open_at(folder.name, [location]):  # in a kept folder, or after a retry
+                    return Left(file=file, became=FileState.VANISHED, reason=NEWER, location=None)
                 reason = context.came_back(folder, location).told(reason)
                 return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
             except FileProblem as error:

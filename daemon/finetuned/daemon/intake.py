@@ -273,12 +273,19 @@ class Intake:
         await context.in_ledger(context.ledger.folders.found, folder.name, folder.root, "away", now, detail=why)
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
+        """Record files that the sweeps did not know; one that the ledger knows all the same may have changed."""
         context = self._context
+        there: dict[str, File] = {}
         for some in slices(seen, SLICE):
             rows = [(s.path, s.signature, s.group) for s in some]
-            await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
+            there |= await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
             context.moves_on()
-        folder.sweeper.known.remember_all([(one.path, one.signature, False) for one in seen])
+        known = folder.sweeper.known
+        known.remember_all([(one.path, one.signature, False) for one in seen])
+        open_ones = [(one, there[one.path]) for one in seen if one.path in there]
+        known.remember_all([(one.path, one.signature, True) for one, f in open_ones if f.state is FileState.WAITING])
+        if changed := [one for one, file in open_ones if one.signature != file.signature]:
+            await self._changed(folder, changed)
 
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         """Let a waiting file settle again; take one that stayed in its place after its end for a new file."""
@@ -342,10 +349,11 @@ class Intake:
         """Write down in one commit what was read; what changed or went meanwhile the next sweep sees."""
         context = self._context
         at_place = await context.in_ledger(context.ledger.files.open_at, folder.name, [one.seen.path for one in ready])
+        settling = {path: file for path, file in at_place.items() if file.state is FileState.SETTLING}
         of_files = [
-            (at_place[one.seen.path], one)
+            (settling[one.seen.path], one)
             for one in ready
-            if one.seen.path in at_place and not isinstance(one.found, Changed | Gone)
+            if one.seen.path in settling and not isinstance(one.found, Changed | Gone)
         ]
         folder.sweeper.known.remember_all([(one.seen.path, one.seen.signature, True) for _, one in of_files])
         if of_files:

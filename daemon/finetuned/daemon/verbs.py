@@ -194,7 +194,7 @@ class Verbs:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
         if not found:
-            raise _not_there(lost[0])
+            raise self._not_there(lost[0])
         return partial(self._queue_again, job, found)
 
     def _queue_again(self, job: Job, found: Sequence[tuple[File, str]]) -> str:
@@ -223,7 +223,7 @@ class Verbs:
             raise Denied(f"{name} is {file.state}: there is nothing to try again")
         location = self._find(file)
         if location is None:
-            raise _not_there(file)
+            raise self._not_there(file)
         return partial(self._wait_again if _lost(file) else self._settle_anew, file, location)
 
     def _wait_again(self, file: File, location: str) -> str:
@@ -232,16 +232,31 @@ class Verbs:
         return f"{escape(file.path)} waits for a new job"
 
     def _find(self, file: File) -> str | None:
-        """Tell where an archived file lies, also if it was moved within its job's folders."""
+        """Tell where an archived file lies, also if it was moved within its job's folders; null: it does not."""
         folder = self._folder_named(file.folder)
         if file.location is None:
             return None
         try:
             if folder.lies(file.location):
-                return file.location
+                return None if self._is_another(file.location, file) else file.location
             return folder.locate(file.job_id, file.content) if file.job_id and file.content else None
         except (FileProblem, FolderError) as error:
             raise Denied(f"{escape(file.location)} cannot be looked at: {error}") from error
+
+    def _is_another(self, location: str, file: File) -> bool:
+        """Tell whether a newer version of the file settles or waits there."""
+        return bool(self._context.ledger.files.open_at(file.folder, [location]))
+
+    def _not_there(self, file: File) -> Denied:
+        """Say that an archived file was taken from its place."""
+        location = file.location or file.path
+        where = escape(location)
+        if self._is_another(location, file):
+            return Denied(
+                f"another version lies at {where}, and is taken as a new file", remedy="see `finetuned why` on it"
+            )
+        remedy = "put it back there, or drop it again: it is a new file then"
+        return Denied(f"{where} is not there any more", remedy=remedy)
 
     def _settle_anew(self, file: File, location: str) -> str:
         """Let a file be given back and settle anew: its content or the rules may be others now."""
@@ -256,9 +271,3 @@ class Verbs:
         if job is None:
             raise Denied(f"there is no job {escape(job_id or '')}", remedy="`finetuned jobs` lists them")
         return job
-
-
-def _not_there(file: File) -> Denied:
-    """Say that an archived file was taken from its place."""
-    where = escape(file.location or file.path)
-    return Denied(f"{where} is not there any more", remedy="put it back there, or drop it again: it is a new file then")

@@ -76,14 +76,20 @@ class Files:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def appeared(self, folder: str, seen: Iterable[tuple[str, Signature, str]], now: float) -> None:
-        """Record paths that were never seen (path, signature, group) as `settling`."""
+    def appeared(self, folder: str, seen: Collection[tuple[str, Signature, str]], now: float) -> dict[str, File]:
+        """Record paths that were never seen (path, signature, group) as `settling`.
+
+        Return by path what settles or waits there already: the sweeps forget a path when another file leaves it.
+        """
         with self._store.transaction() as db:
+            there = self.open_at(folder, [path for path, _, _ in seen])
             found = (
                 (path, lies_at(path) | signed(signature) | {"batch_group": utf8_text(group)})
                 for path, signature, group in seen
+                if path not in there
             )
             add_files(db, now, folder, found, FileState.SETTLING, cause=Cause.APPEARED, seen_at=now)
+        return there
 
     def settled(
         self,

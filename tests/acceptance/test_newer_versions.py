@@ -1,0 +1,98 @@
+"""A newer text lies where an older file is to be taken, or put away: each is taken for what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from finetuned.sandbox import Faults
+from support.place import Place
+
+APlace = Callable[..., Place]
+GREY = "The stone is grey. It came from a river."
+FLAT = "The stone is flat. It was under a stair."
+ROUND = "The stone is round. It lies on a beach."
+
+
+def versions(place: Place, name: str) -> list[str]:
+    """The states of all files of this name, the first that came first."""
+    with place.reader() as reader:
+        return [row["state"] for row in reader.files() if row["path"].endswith(f"/{name}")]
+
+
+async def test_a_kept_file_that_was_edited_since_its_job_failed(a_place: APlace) -> None:
+    """The edit waits as a new file: of a job that is tried again the old one is lost, and it says so."""
+    place = a_place(folder=[{"after": "keep", "linger": "0s"}], faults=Faults.parse(["state-error:1"]))
+    path = place.drop("a.txt", GREY)
+    place.drop("b.txt", FLAT)
+    await place.run()
+    assert place.states() == {"a.txt": "failed", "b.txt": "failed"}
+    job = place.jobs()[0]["id"]
+
+    async def script() -> None:
+        await waits_paused(place, path)
+        assert (await place.ask("retry", job=job))[0] == "done"
+        assert (await place.ask("resume", folder="notes"))[0] == "done"
+        await place.until(lambda: versions(place, "a.txt") == ["vanished", "learned"])
+        await place.until(lambda: place.states()["b.txt"] == "learned")
+
+    await place.run(until_idle=False, script=script)
+    with place.reader() as reader:
+        old = next(iter(reader.files()))
+    assert old["reason"] == "it changed after it was read; what lies there now is taken as a new file"
+    assert (path.read_text(), place.sessions_on_server()) == (ROUND, 3)
+
+
+async def waits_paused(place: Place, path: Path) -> None:
+    """Pause the folder, and edit a file of it, which waits then."""
+    assert (await place.ask("pause", folder="notes"))[0] == "done"
+    path.write_text(ROUND)
+    place.sweep_soon()
+    await place.until(lambda: versions(place, path.name)[-1] == "waiting")
+
+
+async def test_a_file_of_which_a_newer_version_waits_is_not_retried(a_place: APlace) -> None:
+    """Whoever asks is told what lies there now."""
+    place = a_place(folder=[{"after": "keep", "linger": "0s"}], faults=Faults.parse(["qa-fails-one:1"]))
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", FLAT)
+    await place.run()
+    assert place.state() == "partial"
+    (lost,) = [place.notes / name for name, state in place.states().items() if state != "learned"]
+
+    async def script() -> None:
+        await waits_paused(place, lost)
+        answer = await place.ask("retry", job=place.jobs()[0]["id"])
+        words = f"another version lies at {lost}, and is taken as a new file; see `finetuned why` on it"
+        assert answer == ("refused", words)
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_lost_file_whose_name_came_back(a_place: APlace) -> None:
+    """A retry of its job finds another file in its place, which waits for a job of its own."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:1"]))
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", ROUND)
+
+    async def remove() -> None:
+        await place.until(lambda: place.state() == "running")
+        next(place.notes.glob(".processing/*/a.txt")).unlink()
+        await place.until(lambda: place.state() == "failed")
+
+    await place.run(until_idle=False, script=remove)
+    await place.run()
+    job = place.jobs()[0]["id"]
+
+    async def script() -> None:
+        assert (await place.ask("pause", folder="notes"))[0] == "done"
+        place.drop("a.txt", "The stone is a jewel. It was cut by hand.")
+        place.sweep_soon()
+        await place.until(lambda: versions(place, "a.txt") == ["failed", "waiting"])
+        assert (await place.ask("retry", job=job))[0] == "done"
+        await place.until(lambda: versions(place, "a.txt") == ["vanished", "waiting"])
+        assert (await place.ask("resume", folder="notes"))[0] == "done"
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    place.audit()
