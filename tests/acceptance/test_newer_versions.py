@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from finetuned.sandbox import Faults
 from support.place import Place
 
@@ -96,3 +98,30 @@ async def test_a_lost_file_whose_name_came_back(a_place: APlace) -> None:
 
     await place.run(until_idle=False, script=script)
     place.audit()
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_refused_file_that_is_corrected_before_it_is_put_away(a_place: APlace, dies: bool) -> None:
+    """The corrected text is learned, and never filed with the reason of the old one."""
+    place = a_place(folder=[{"linger": "0s"}])
+    obstacle = place.drop("failed/refused", "no folder")
+    path = place.drop("a.txt", b"caf\xe9")
+
+    async def until_refused() -> None:
+        await place.until(lambda: place.states() == {"a.txt": "refused"})
+
+    async def script() -> None:
+        await until_refused()
+        path.write_text(GREY)
+        place.sweep_soon()
+        await place.pass_time(30.0)
+        obstacle.unlink()
+        await place.until(lambda: place.states()["a.txt"] == "learned")
+
+    if dies:
+        await place.run(until_idle=False, script=until_refused)
+    await place.run(until_idle=False, script=script)
+    assert versions(place, "a.txt") == ["refused", "learned"]
+    with place.reader() as reader:
+        assert next(iter(reader.files()))["location"] is None
+    assert not list(place.notes.glob("failed/refused/*"))

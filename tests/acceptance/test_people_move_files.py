@@ -75,7 +75,7 @@ async def test_a_claimed_file_that_is_removed(a_place: APlace, stage: str) -> No
     assert place.files()["a.txt"]["location"] is None
     assert place.sessions_on_server() == 1
     said = why(place, path)
-    assert ("moved or removed by hand" in said) == sent
+    assert ("changed, moved or removed by hand" in said) == sent
     assert 'after = "delete"' not in said
 
 
@@ -250,7 +250,7 @@ async def test_a_whole_job_folder_that_is_removed(a_place: APlace) -> None:
     await place.run()
     assert place.states() == {"a.txt": "learned"}
     assert len(list(place.notes.glob("done/*/pairs.jsonl"))) == 1
-    assert "moved or removed by hand" in why(place, path)
+    assert "changed, moved or removed by hand" in why(place, path)
 
 
 async def test_a_job_is_retried_although_one_of_its_files_is_nowhere(a_place: APlace) -> None:

@@ -231,6 +231,24 @@ def test_found_after_a_crash(make):
             away(folder, nowhere, state=S.REFUSED, why="so")
 
 
+@pytest.mark.parametrize("state", [S.REFUSED, S.FAILED])
+def test_replaced_before_it_was_put_away(make, state):
+    """Another file of its name is none of its ends; what an earlier try moved is found all the same."""
+    folder = make()
+    path = put(folder, "a.txt", "first")
+    signature = signature_of(os.stat(path))
+    put(folder, "a.txt", "second, which is another")
+    with pytest.raises(Gone, match="by hand"):
+        away(folder, path, state=state, signature=signature)
+    assert text_of(path) == "second, which is another"
+    put(folder, "b.txt", "third")
+    signature = signature_of(os.stat(f"{folder.root}/b.txt"))
+    end = away(folder, f"{folder.root}/b.txt", state=state, signature=signature)
+    put(folder, "b.txt", "fourth, which is another")
+    assert away(folder, f"{folder.root}/b.txt", state=state, signature=signature) == end
+    assert text_of(f"{folder.root}/b.txt") == "fourth, which is another"
+
+
 def test_moved_by_hand_within_its_job(make):
     """What a person moved within `.processing/<job>/` is found by its content, and goes where it belongs."""
     folder = make()
@@ -254,7 +272,8 @@ def test_edited_after_it_was_sent(make, after):
         folder.archive(ended(path, **known), None)
     assert text_of(f"{folder.root}/x/a.2.txt") == "words, and more"
     assert text_of(f"{folder.root}/x/a.txt") == "a later drop"
-    assert folder.archive(ended(put(folder, "b.txt", "words, and more"), state=S.FAILED, **known), None) is not None
+    claimed = put(folder, f".processing/{JOB}/b.txt", "words, and more")
+    assert folder.archive(ended(claimed, state=S.FAILED, **known), None) is not None
 
 
 def test_touched_after_it_was_sent(make):

@@ -35,7 +35,7 @@ SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
 _KNOWN: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
 #: from how many files on it takes less to move their folder than to move them
 SEVERAL: Final = 2
-BY_HAND: Final = "it was moved or removed by hand before it was put away"
+BY_HAND: Final = "it was changed, moved or removed by hand before it was put away"
 _OURS: Final = frozenset((name,) for name in OUR_NAMES)
 _OF_JOBS: Final = MappingProxyType({FileState.LEARNED: DONE, FileState.BARREN: FAILED, FileState.FAILED: FAILED})
 _SHARED: Final = MappingProxyType({FileState.REFUSED: (FAILED, "refused"), FileState.DUPLICATE: (DONE, "duplicates")})
@@ -107,10 +107,14 @@ def _moved(tree: Tree, here: Parts, there: Parts, looks: Mapping[str, Signature]
 
 
 def _find(places: Places, file: File, location: str) -> Parts | None:
-    """Find where the file is to be taken from: where it lay, or where a person moved it within `.processing/<job>/`."""
+    """Find where the file is to be taken from: where it lay, or where a person moved it within `.processing/<job>/`.
+
+    Where it was dropped another may lie by now, which is for the sweeps to find.
+    """
     old = places.tree.below(location)
     if old is not None and places.tree.is_file(old):
-        return old
+        is_newer = file.state not in _KNOWN and file.signature is not None and not places.names.is_ours(old)
+        return None if is_newer else old
     if file.state in _SHARED or not (file.job_id and file.content):
         return None
     return _locate(places, file.job_id, file.content, (PROCESSING,))
