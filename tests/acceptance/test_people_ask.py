@@ -478,6 +478,34 @@ async def test_a_request_that_waits_for_the_daemon_is_carried_out_at_its_next_st
     assert answer["became"] == "done"
 
 
+@pytest.mark.parametrize("by", ["job", "path"])
+async def test_a_retry_waits_until_what_it_names_was_put_away(a_place: APlace, by: str) -> None:
+    """Also one that was left while no daemon ran: nobody is there to ask again in a moment."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:1"]))
+    obstacle = place.drop("failed", "no folder")
+    path = place.drop("a.txt", GREY)
+
+    async def until_failed() -> None:
+        await place.until(lambda: place.state() == "failed")
+
+    await place.run(until_idle=False, script=until_failed)
+    names = {"job": place.jobs()[0]["id"]} if by == "job" else named(path)
+    request = place.leave("retry", **names)
+
+    async def script() -> None:
+        await place.pass_time(30.0)
+        with place.reader() as reader:
+            assert reader.answer(request.id) is None
+        obstacle.unlink()
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    with place.reader() as reader:
+        answer = reader.answer(request.id)
+    assert answer is not None
+    assert answer["became"] == "done"
+
+
 async def test_a_note_names_the_file_that_it_lies_beside(a_place: APlace) -> None:
     """Two files of one name were refused: the command of each note tries its own file again."""
     place = a_place()

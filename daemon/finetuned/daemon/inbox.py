@@ -2,7 +2,7 @@
 
 1. The outcome is an event (`subject` daemon, `subject_id` the request's id), in one commit with what it tells of; only
    then is the file removed. A request that was answered before a crash is not carried out twice.
-2. What is not understood is answered, too: who asked waits for it.
+2. What is not understood is answered, too: who asked waits for it. What can be done in a moment waits in its place.
 3. Who may write to that folder is trusted to ask: the owner of the ledger's folder, and its group. A folder that
    another user put in its place is not read. A request may name what the ledger knows, and no more: a path in it is
    only looked up there, its words are bounded, and the log tells whose file it was.
@@ -22,7 +22,7 @@ import msgspec
 
 from finetuned import logs
 from finetuned.daemon.context import Context
-from finetuned.daemon.requests import ID, SUFFIX, Denied, Request, requests_folder
+from finetuned.daemon.requests import ID, SUFFIX, Denied, NotYet, Request, requests_folder
 from finetuned.daemon.verbs import Verbs
 from finetuned.errors import FinetunedError, LedgerStuck, Stale
 from finetuned.paths import escape
@@ -42,6 +42,7 @@ class Inbox:
         self._context = context
         self._verbs = Verbs(context)
         self._told: set[str] = set()
+        self._put_off: set[str] = set()  # the requests that wait, by their ids
         self._folder = requests_folder(context.ledger.path)
 
     def open(self) -> None:
@@ -99,7 +100,8 @@ class Inbox:
             except OSError as error:
                 self._trouble("read", self._folder, error)
                 return
-            self._answer(folder, name)
+            if not self._answer(folder, name):
+                return
             try:
                 os.unlink(name, dir_fd=folder)
             except FileNotFoundError:  # it was taken back
@@ -107,7 +109,8 @@ class Inbox:
             except OSError as error:
                 self._trouble("removed", os.path.join(self._folder, name), error)
 
-    def _answer(self, folder: int, name: str) -> None:
+    def _answer(self, folder: int, name: str) -> bool:
+        """Carry out a request, and answer it; False: it has to wait, and lies there for the next round."""
         context, unreadable = self._context, ""
         uid = None
         try:
@@ -118,9 +121,18 @@ class Inbox:
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             request = Request(id=_id_in(name), verb="unknown")
             unreadable = f"the request cannot be read: {error}"
-        logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
-        if not context.ledger.events.is_answered(request.id):
-            self._carry_out(request, unreadable)
+        if request.id not in self._put_off:
+            logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
+        try:
+            if not context.ledger.events.is_answered(request.id):
+                self._carry_out(request, unreadable)
+        except NotYet as error:
+            if request.id not in self._put_off:
+                logs.get().info("request_put_off", request=request.id, verb=request.verb, why=str(error))
+            self._put_off.add(request.id)
+            return False
+        self._put_off.discard(request.id)
+        return True
 
     def _carry_out(self, request: Request, unreadable: str) -> None:
         """Do what is asked for, and tell the outcome; what cannot be done changes nothing in the ledger."""
@@ -137,6 +149,8 @@ class Inbox:
                     continue
                 self._tell(request, done=False, words=f"{error}; try again")
             except LedgerStuck:
+                raise
+            except NotYet:
                 raise
             except FinetunedError as error:
                 self._tell(request, done=False, words=error.with_remedy())

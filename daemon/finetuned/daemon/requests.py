@@ -37,6 +37,10 @@ class Denied(FinetunedError):
     """The request cannot be carried out."""
 
 
+class NotYet(FinetunedError):
+    """The request can be carried out in a moment, and is left where it lies until then."""
+
+
 def requests_folder(ledger_path: str) -> str:
     """Tell where requests to the daemon of this ledger go."""
     return f"{ledger_path}.requests"

@@ -12,7 +12,7 @@ from typing import Final
 
 from finetuned.backend import Capabilities
 from finetuned.daemon.context import Context
-from finetuned.daemon.requests import Denied, Request
+from finetuned.daemon.requests import Denied, NotYet, Request
 from finetuned.errors import FileProblem, FolderError
 from finetuned.folders.folder import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState, Requested
@@ -36,7 +36,7 @@ class Verbs:
     def prepared(self, request: Request) -> Callable[[], str]:
         """Look up and find what is asked for; return what is left to do in one transaction, which says it in words.
 
-        Raises Denied and others of FinetunedError, in words for who asks; so does what is returned.
+        Raises Denied and others of FinetunedError, in words for who asks, and NotYet; so does what is returned.
         """
         if request.verb == "retry":
             return self._retry(request)
@@ -189,7 +189,7 @@ class Verbs:
         if self._context.ledger.jobs.successors(job):
             raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
         if not job.archived:
-            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
+            raise NotYet(f"{job.id} is still being put away")
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
@@ -218,7 +218,7 @@ class Verbs:
     def _retry_file(self, file: File) -> Callable[[], str]:
         name = escape(file.path)
         if not file.archived:
-            raise Denied(f"{name} is still being put away", remedy="try again in a moment")
+            raise NotYet(f"{name} is still being put away")
         if not _lost(file) and (file.state not in {FileState.REFUSED, FileState.DUPLICATE} or file.location is None):
             raise Denied(f"{name} is {file.state}: there is nothing to try again")
         location = self._find(file)
