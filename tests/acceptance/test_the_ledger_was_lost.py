@@ -109,18 +109,23 @@ async def test_a_claimed_file_that_was_taken_away_meanwhile(a_place: APlace) -> 
         )
 
 
-async def test_a_kept_folder_is_adopted_too(a_place: APlace) -> None:
-    """With after = keep the note lies beside the ledger, the files where they were dropped."""
-    place = a_place(folder=[{"linger": "0s", "after": "keep"}], pace=SLOW)
-    place.drop("a.txt", GREY)
+@pytest.mark.parametrize("other", [[], [{"name": "notes", "after": "keep"}]])
+async def test_a_kept_folder_is_adopted_too(a_place: APlace, other: list[dict[str, str]]) -> None:
+    """With after = keep the note lies beside the ledger, the files where they were dropped.
+
+    Those of all such folders lie there, also of one whose name begins with another's.
+    """
+    place = a_place(folder=[*other, {"name": "notes-old", "linger": "0s", "after": "keep"}], pace=SLOW)
+    path = place.drop("../notes-old/a.txt", GREY)
     await until_state(place, "running")
-    for path in Path(place.ledger_path).parent.glob("ledger.db*"):
-        if path.is_file():
-            path.unlink()
+    for file in Path(place.ledger_path).parent.glob("ledger.db*"):
+        if file.is_file():
+            file.unlink()
     await place.run()
     assert place.states() == {"a.txt": "learned"}
+    assert [job["folder"] for job in place.jobs()] == ["notes-old"]
     assert len(place.network.sent()) == 1
-    assert (place.notes / "a.txt").exists()
+    assert path.exists()
 
 
 @pytest.mark.parametrize(

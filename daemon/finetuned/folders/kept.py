@@ -17,7 +17,7 @@ from finetuned.folders import archive, claims, leftovers
 from finetuned.folders.claims import CHANGED, CLAIM_FILE, SNAPSHOTS, Taken, Wanted
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leftovers import ClaimedJob
-from finetuned.folders.names import JOB_ID, Parts, fitted
+from finetuned.folders.names import JOB_ID, OF_FOLDER, Parts, fitted
 from finetuned.folders.pace import EDITED
 from finetuned.folders.recoders import BAD_LINES
 from finetuned.folders.text import is_same
@@ -106,7 +106,8 @@ class KeptFolder(DropFolder):
         found = []
         with suppress(Stuck):  # nothing is claimed there: it may be a vault's own
             found = super()._claims(but)
-        mine = [name for name in self.beside.folders(()) if name.startswith(f"{self.name}-") and name not in but]
+        own_id = re.compile(re.escape(self.name) + OF_FOLDER)  # another folder's name may begin with this one's
+        mine = [name for name in self.beside.folders(()) if own_id.fullmatch(name) and name not in but]
         notes = [(name, claims.read_note(self.beside, (name, CLAIM_FILE))[0]) for name in mine]
         return found + [(name, note) for name, note in notes if note is not None]
 

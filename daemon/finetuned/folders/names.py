@@ -35,8 +35,9 @@ WHY: Final = ".why.txt"
 LONGEST_SUFFIX: Final = 12
 #: what is long enough to be meant
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
-#: what a job's id is made of
-JOB_ID: Final = r"[a-z0-9-]{1,128}-\d{8}-\d{6}-[a-z2-7]{4}"
+#: what a job's id is made of: its folder's name, and what comes after that
+OF_FOLDER: Final = r"-\d{8}-\d{6}-[a-z2-7]{4}"
+JOB_ID: Final = rf"[a-z0-9-]{{1,128}}{OF_FOLDER}"
 
 
 def size_of(name: str) -> int:
