@@ -134,6 +134,24 @@ async def test_a_hook_that_fails_is_told_again_until_it_takes_the_message(a_plac
     assert about[0]["detail"].startswith("listener ended with exit code 3: closed; try it by hand")
 
 
+async def test_a_clock_that_is_put_back_keeps_no_hook_waiting(a_place: APlace, tmp_path: Path) -> None:
+    """It failed once, and the next try lies a day ahead now: it is told within minutes."""
+    place = a_place(
+        folder=[{"linger": "0s"}],
+        hook=[{"command": listener(tmp_path, first=f"[ -e {tmp_path}/open ] || exit 1")}],
+        watch={"sweep": "5m"},
+    )
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: any(event["became"] == "failing" for event in place.events()))
+        (tmp_path / "open").touch()
+        place.runtime.jump(-86_400)
+        await place.until(lambda: len(heard(tmp_path)) == 1, within=1800)
+
+    await place.run(until_idle=False, script=script)
+
+
 async def test_what_a_dead_hook_never_took_is_given_up_after_a_day(a_place: APlace, tmp_path: Path) -> None:
     """In one event that counts; the daemon works on, and what is younger is told once the hook lives."""
     place = a_place(

@@ -316,6 +316,37 @@ async def test_a_session_is_gone_when_three_looks_in_a_row_say_so(a_place: APlac
     assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (1, 1)
 
 
+@pytest.mark.parametrize(("jump", "attempts"), [(86_400.0, 1), (-86_400.0, 2)])
+async def test_how_long_a_session_is_missed_is_no_matter_of_the_wall_clock(
+    a_place: APlace, jump: float, attempts: int
+) -> None:
+    """Put forward, it makes no session gone that was missed for a moment; put back, it keeps none that is gone."""
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "5m"}, poll={"fastest": "10s"}, pace=Pace(train=1200.0))
+    not_found = answer(500, "not found\n")
+    missed: list[float] = []
+
+    def miss(request: httpx.Request) -> httpx.Response | None:
+        if request.method != "GET" or not request.url.path.startswith(f"{SESSIONS}/"):
+            return None
+        missed.append(place.runtime.steady())
+        if len(missed) == 2:
+            place.runtime.jump(jump)
+        if jump > 0 and len(missed) == 3:  # a server that was started again
+            place.network.before = lambda _: None
+        return not_found(request)
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["stage"] == "finetune")
+        place.network.before = miss
+        await place.until(lambda: place.jobs()[0]["attempt"] == 2 or place.network.before is not miss, within=1800)
+        place.network.before = lambda _: None
+        await place.until(lambda: place.states()["a.txt"] == "learned", within=7200)
+
+    await place.run(until_idle=False, script=script)
+    assert (place.jobs()[0]["attempt"], len(place.network.sent())) == (attempts, attempts)
+
+
 async def test_a_session_that_is_always_gone_fails_the_job_in_the_end(a_place: APlace) -> None:
     """`attempts` bounds what a job may cost."""
     place = a_place(folder=[{"linger": "0s"}], submit={"attempts": 2, "lost_answer_settle": "5s"})

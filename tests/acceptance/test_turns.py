@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from finetuned.daemon.submit import Submissions
+from finetuned.lifecycle import Requested
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
 from support.place import Place
@@ -92,3 +94,18 @@ async def test_the_next_job_is_sent_before_the_one_before_gets_its_name(a_place:
     asked = [method for _, method, path in queue.network.requests if method == "PUT" or path == "/api/v1/sessions"]
     first = asked.index("POST")
     assert asked[first:] == ["POST"] + ["POST", "PUT"] * (JOBS - 1) + ["PUT"]
+
+
+async def test_a_job_that_was_just_cancelled_is_not_sent(queue: Place) -> None:
+    """Its turn may come between the answer to who asked for that, and the round that ends it."""
+
+    async def script() -> None:
+        drop(queue, SLOTS + 1)
+        await queue.until(lambda: queue.state(SLOTS) == "queued")
+        ledger, last = queue.here.ledger, queue.jobs()[SLOTS]["id"]
+        ledger.requests.give_up(ledger.jobs.get(last), Requested.CANCEL, queue.runtime.now())
+        assert await Submissions(queue.here).intend(last) is None
+        await queue.until(lambda: queue.state(SLOTS) == "cancelled")
+
+    await queue.run(until_idle=False, script=script)
+    assert len(queue.network.sent()) == SLOTS

@@ -465,7 +465,7 @@ def test_a_session_that_is_not_let_go_is_waited_for_a_few_times():
 def test_a_limit_of_sessions_grows_by_the_hour():
     """What a plan was found to allow is tried anew, one session more each hour, up to max_in_flight."""
     asked = [job(f"q{n}", JobState.QUEUED) for n in range(3)]
-    for hours, sends in ((0.5, 1), (1.5, 2), (9, 2)):
+    for hours, sends in ((0.5, 1), (1.5, 2), (9, 2), (-0.5, 1), (-24, 2)):  # the last: the clock was put back
         found = ServerFacts(reachable=True, max_sessions=1, max_sessions_at=NOW - hours * 3600)
         told = plan(*asked, server=found)
         assert (len(told.actions), told.slots, told.in_flight) == (sends, {URL: sends}, {URL: 0})

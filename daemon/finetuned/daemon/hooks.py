@@ -139,7 +139,7 @@ class _Follower:
             self._note()
             facts = self._context.ledger.hooks.all()[self._hook.key]
             wait = 0.0 if facts.due_at is None else facts.due_at - self._context.runtime.now()
-            return min(wait, LONGEST_PAUSE) if wait > 0 else self._tell(facts)
+            return wait if 0 < wait <= LONGEST_PAUSE else self._tell(facts)  # later than that: the clock was put back
         except LedgerError as error:  # the loop finds out, and says so
             logs.get().debug("hook_waits", hook=self._name, why=str(error))
             return LEDGER_PAUSE

@@ -86,6 +86,7 @@ class Polls:
         self._splits = Splits(context)
         self._batches = {url: BatchPoll(context, url) for url in context.backends}
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
+        self._missed: dict[str, float] = {}  # by session that is not found: since when, on the steady clock
         self._unknown: set[str] = set()
         self._unwritten: set[str] = set()  # sessions whose pairs are being fetched, or were fetched in vain
 
@@ -100,6 +101,7 @@ class Polls:
             return
         try:
             seen = await context.backend_of(job).observe(job.session_id)
+            self._missed.pop(seen.id, None)
             self._log_unknown(seen)
             if job.open.read_only and not await self._is_proven(job, seen):
                 return
@@ -311,6 +313,7 @@ class Polls:
     def keep(self, session_ids: Collection[str | None]) -> None:
         """Forget what is remembered of sessions that are not followed any more, if of more than are."""
         self._unwritten = {session_id for session_id in self._unwritten if session_id in session_ids}
+        self._missed = {session_id: since for session_id, since in self._missed.items() if session_id in session_ids}
         if len(self._watches) <= len(session_ids):
             return
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
@@ -418,12 +421,13 @@ class Polls:
         if job.state is JobState.REVIEW:  # it is looked for like any other
             await context.in_ledger(context.ledger.runs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
-        settle = context.settles(job)
-        since, misses = job.under_way.missing_since, job.under_way.misses
-        if since is None or misses + 1 < MISSES or now - since < settle:
+        session, steady, settle = job.session_id or "", context.runtime.steady(), context.settles(job)
+        missed_for = steady - self._missed.setdefault(session, steady)  # the wall's clock may jump
+        if job.under_way.misses + 1 < MISSES or missed_for < settle:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
             await context.in_ledger(context.ledger.attempts.missing, job, due_at=due_at, now=now)
             return
+        del self._missed[session]
         reason = f"session {job.session_id} is gone from {context.backend_of(job).capabilities.where}"
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
 

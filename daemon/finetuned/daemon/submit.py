@@ -81,7 +81,7 @@ class Submissions:
         self._doubts: dict[str, float] = {}
 
     async def intend(self, job_id: str) -> Intent | None:
-        """Write the intent to send the job; null if it is not to be sent any more, or its folder was just paused."""
+        """Write the intent to send the job; null if it is not to be sent any more, or was just given up or paused."""
         return await self._context.in_ledger(self._intend, job_id)
 
     def _intend(self, job_id: str) -> Intent | None:
@@ -91,7 +91,7 @@ class Submissions:
             job = ledger.jobs.get(job_id)
             if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
                 return None
-            if ledger.folders.is_paused(job.folder):
+            if job.given_up or ledger.folders.is_paused(job.folder):
                 return None
             url = context.url_for(job.folder)
             sent_as = marker(job.id, job.attempts + 1)

@@ -146,7 +146,10 @@ def slots(server: ServerFacts, now: float, service: ServiceSettings) -> int:
     """Count the jobs that may be on a server at a time: what it was found to allow, and one more each hour."""
     if server.max_sessions is None or server.max_sessions_at is None:
         return service.max_in_flight
-    more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
+    passed = now - server.max_sessions_at
+    if passed < -ONE_MORE_AFTER:  # the clock was put back: how many it allows is found anew
+        return service.max_in_flight
+    more = int(max(0.0, passed) // ONE_MORE_AFTER)
     return min(service.max_in_flight, server.max_sessions + more)
 
 
