@@ -289,6 +289,16 @@ async def test_a_job_that_is_far_too_large_is_cut_to_size_without_sending_every_
     assert sum(int(request.headers["content-length"]) > 9000 for request in seen) <= 16
 
 
+async def test_no_job_fails_as_several_were_too_large_at_a_time(a_place: APlace) -> None:
+    """What is refused for its size alone was no vain try: the next is smaller, however many went out together."""
+    place = a_place(folder=[TOGETHER], helix={"max_in_flight": 64})
+    strike(place, proxy(4500))
+    for number in range(300):
+        place.drop(f"{number:03}.txt", text(str(number), 3000))
+    await place.run()
+    assert set(place.states().values()) == {"learned"}
+
+
 async def test_a_proxy_that_refuses_everything_as_too_large_is_asked_once_for_each_file(a_place: APlace) -> None:
     """Each file has its own verdict, with its own numbers, for one request; no half of a job costs one more."""
     place = a_place(folder=[TOGETHER])

@@ -3,7 +3,8 @@
 1. What a job is too much for, or what one of its files holds, is found out by halving: its companions are learned, and
    the file that is left alone is refused or failed, with the words that were seen.
 2. A server that takes nothing at all must not be asked once for each file: after so many jobs that were halved and not
-   one that was taken, what it does not take has failed as a whole.
+   one that was taken, what it does not take has failed as a whole. What is too large does not count: each refusal makes
+   the limit smaller, and what is larger than that is halved before it is sent.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from finetuned.lifecycle import Cause
 from finetuned.model import File, Job
 
 #: jobs that were sent and halved since the server took one, before no more are: one bad file among two thousand takes
-#: eleven, and so does a job of 20 MB in front of a proxy that takes 10 KB
+#: eleven
 HALVED_IN_VAIN: Final = 16
+#: what a server refuses of a job for its size alone
+_OF_SIZE: Final = frozenset({Cause.QUOTA, Cause.FITTED, Cause.TOO_LARGE})
 #: why a session with a job's marker is not taken for the job's
 NOT_OURS: Final = "it was made of other files than lie here"
 #: the words with which a file is refused that is too much by itself
@@ -61,7 +64,7 @@ class Splits:
         if len(packed) == 1 and refusal is not None:
             ledger.batches.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
-        in_vain = 0 if cause in {Cause.QUOTA, Cause.FITTED} else ledger.events.halved_in_vain(context.url_of(job))
+        in_vain = 0 if cause in _OF_SIZE else ledger.events.halved_in_vain(context.url_of(job))
         if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
             if len(packed) > 1:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"

@@ -96,7 +96,7 @@ class Events:
         return self._store.ask_one(query, request_id) is not None
 
     def halved_in_vain(self, url: str) -> int:
-        """Count the jobs that were halved since the server at `url` took one the last time."""
+        """Count the jobs that were halved, for no matter of size, since the server at `url` took one the last time."""
         there = "exists (select 1 from sessions s where s.{} = e.subject_id and s.url = ?)"
         taken = (
             "select e.id from events e where +e.subject = 'session' and e.became = 'live' "
@@ -104,7 +104,7 @@ class Events:
         )
         query = (
             f"select count(*) from events e where e.id > coalesce(({taken}), 0) and +e.subject = 'job' "
-            f"and e.became = 'cancelled' and e.cause in ('{Cause.TOO_LARGE}', '{Cause.REFUSED}', '{Cause.IN_VAIN}') "
+            f"and e.became = 'cancelled' and e.cause in ('{Cause.REFUSED}', '{Cause.IN_VAIN}') "
             f"and {there.format('job_id')}"
         )
         (number,) = self._store.ask(query, url, url)[0]
