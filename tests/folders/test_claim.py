@@ -411,6 +411,33 @@ def test_processing_lists_and_clears(make):
     assert folder.processing() == ()
 
 
+def test_a_note_that_is_a_folder_is_none(make):
+    """Somebody made it: nothing is left open, and the folder is as good as without a note."""
+    folder = make()
+    os.makedirs(f"{folder.root}/.processing/{JOB}/job.json")
+    before = os.listdir("/proc/self/fd")
+    assert folder.processing() == ((JOB, None),)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_folder_that_cannot_be_looked_at_is_not_left_open(make, monkeypatch):
+    """The disk fails for a moment, again and again: that uses up no descriptors."""
+    folder, real = make(), os.fstat
+    put(folder, f".processing/{JOB}/a.txt")
+    before = os.listdir("/proc/self/fd")
+
+    def fstat(fd):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("/.processing"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    for _ in range(3):
+        with pytest.raises(Stuck, match="input/output error"):
+            folder.processing()
+    assert os.listdir("/proc/self/fd") == before
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.JSONL"])
 def test_snapshot_names(tmp_path, name):
     """A snapshot is named as it is wanted, and of ready-made pairs it is known by its suffix."""

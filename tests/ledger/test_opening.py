@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -22,6 +24,7 @@ from finetuned.ledger.queries import Reader
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.writer import Ledger
 from finetuned.model import Content
+from support.kernel import fail
 from support.lives import Life, asked, audited, dies, signature
 from support.older import of_schema
 
@@ -244,6 +247,15 @@ def test_a_lock_that_cannot_be_made(path: str):
     os.makedirs(f"{path}.lock")
     with pytest.raises(LedgerError, match="cannot be locked"):
         Ledger.open(path)
+
+
+def test_a_file_system_without_locks(path: str, monkeypatch: pytest.MonkeyPatch):
+    """Is said in our words, and nothing stays open."""
+    monkeypatch.setattr(fcntl, "flock", fail(errno.ENOLCK))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(LedgerError, match="cannot be locked: No locks available"):
+        Ledger.open(path)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from itertools import groupby
@@ -198,11 +199,13 @@ def read_note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
             above = opened.enter_context(tree.folder(parts[:-2]))
             folder = opened.enter_context(tree.folder(parts[:-1]))
             note = tree.open(parts)
+            opened.callback(os.close, note)
         except (FileNotFoundError, NotADirectoryError):
             return None, "no note tells what job it was"
         except Stuck as error:
             return None, str(error)
-        file = opened.enter_context(os.fdopen(note, "rb"))
+        if not stat.S_ISREG(os.fstat(note).st_mode):
+            return None, "its note is no file"
         for what, fd, beside in (
             ("what it lies in", above, above),
             ("its folder", folder, above),
@@ -211,7 +214,8 @@ def read_note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
             why = rights.why_no_claim(fd, beside, tree.owner)
             if why is not None:
                 return None, f"{what} {why}"
-        return file.read(_LONGEST_NOTE), ""
+        with open(note, "rb", closefd=False) as file:
+            return file.read(_LONGEST_NOTE), ""
 
 
 def clear(places: Places, job_id: str) -> None:

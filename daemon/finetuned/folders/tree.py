@@ -265,12 +265,14 @@ class Tree:
         """Return the descriptor if the folder may be used: `.processing` and the jobs in it only if they are ours."""
         if parts[0] != PROCESSING or len(parts) > 2:
             return fd
-        why = rights.why_not_ours(fd, above, self.owner)
-        if why is not None:
-            os.close(fd)
-            raise Stuck(f"cannot be used: {self.at(parts)} {why}; move it away")
-        if len(parts) == 1:  # what lies deeper and was open to others tells so, and is no claim
-            rights.close_to_others(fd)
+        with ExitStack() as opened:
+            opened.callback(os.close, fd)
+            why = rights.why_not_ours(fd, above, self.owner)
+            if why is not None:
+                raise Stuck(f"cannot be used: {self.at(parts)} {why}; move it away")
+            if len(parts) == 1:  # what lies deeper and was open to others tells so, and is no claim
+                rights.close_to_others(fd)
+            opened.pop_all()
         return fd
 
     def stat(self, parts: Parts) -> os.stat_result | None:

@@ -54,6 +54,9 @@ def hold(path: str) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             threading.Event().wait(LOCK_PAUSE)
+        except OSError as error:  # not every file system has such locks
+            os.close(lock)
+            raise of_the_disk(error, f"the ledger {path} cannot be locked") from error
         else:
             note_trouble(lock, None)
             return lock
