@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -201,6 +202,21 @@ class TestEnds:
         told, words = why(desk, path)
         assert (told["state"], told["location"]) == ("vanished", None)
         assert "Drop it again" in words
+
+    def test_vanished_for_an_older_ledger(self, make_desk: MakeDesk, tmp_path: Path) -> None:
+        """What was learned since the copy was made lies in done/: it is not to be paid for once more."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: bool(desk.place.states()))
+        assert desk("backup", str(tmp_path / "copy.db")).code == 0
+        desk.run()
+        (learned,) = desk.place.notes.glob("done/*/otter.txt")
+        assert desk("restore", str(tmp_path / "copy.db")).code == 0
+        desk.run()
+        told, words = why(desk, path)
+        assert told["state"] == "vanished"
+        assert f"A file of its name lies at {learned}, put there by a job that this ledger does not know" in words
+        assert "Drop it again" not in words
         desk.place.drop("otter.txt")
         assert "another file: it was not seen yet" in why(desk, path)[1]
 
@@ -258,7 +274,8 @@ class TestOpen:
         with desk.daemon():
             told, words = why(desk, path)
         assert told["state"] == "settling"
-        assert told["waits_for"] == "2s without a change, and for every program that has it open to close it"
+        rhythm = "or three times the longest pause of who wrote to it, 30s at most"
+        assert told["waits_for"] == f"2s without a change, {rhythm}, and for every program that has it open to close it"
         assert "It has been settling since" in words
         assert "It is empty" not in words
 

@@ -126,7 +126,7 @@ class Outlook:
                     return f"being put away as a duplicate of {seen(action.of)}, which was learned"
                 case Seal() if file_id in action.file_ids:
                     return "its job, which is sealed next"
-        return "its turn: many files of its folder wait before it"
+        return "its turn: it is looked at in one of the next rounds"
 
     def _at(self, url: str) -> BackendFacts:
         return self._facts.backends.get(url, BackendFacts())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,9 @@ from finetuned.cli.made import sentences
 from finetuned.cli.output import Row, placed
 from finetuned.cli.places import Place
 from finetuned.cli.terminal import harmless, quoted, seen
+from finetuned.folders.pace import PAUSE, PAUSES
 from finetuned.lifecycle import FILE_ENDS
+from finetuned.model import DONE
 from finetuned.paths import path_of
 
 if TYPE_CHECKING:
@@ -238,7 +241,28 @@ class Story:
         return f"finetuned retry {quoted(path_of(file['location'], file.get('location_b64')))}"
 
     def _vanished(self, file: Row) -> Iterator[str]:
-        yield f"It has been gone since {output.when(file['finished_at'])}: {file['reason']}. Drop it again."
+        yield f"It has been gone since {output.when(file['finished_at'])}: {file['reason']}."
+        dropped = path_of(file["path"], file.get("path_b64"))
+        if (found := self._unknown_end(dropped)) is not None:
+            yield (
+                f"A file of its name lies at {seen(found)}, put there by a job that this ledger does not know. If an "
+                "older copy of the ledger was put back, it was learned: dropped again, it would be paid for again."
+            )
+        elif not os.path.lexists(dropped):
+            yield "Drop it again."
+
+    def _unknown_end(self, path: str) -> str | None:
+        """Find a learned file of this name that a job has put away of which the ledger knows nothing."""
+        rules, reader = self._place.rules, self._reader
+        if rules is None or reader is None:
+            return None
+        below = os.path.relpath(path, rules.path)
+        with suppress(OSError):
+            for job in sorted(os.listdir(os.path.join(rules.path, DONE)), reverse=True):
+                end = os.path.join(rules.path, DONE, job, below)
+                if os.path.lexists(end) and reader.job(job) is None:
+                    return end
+        return None
 
     def _lost(self, file: Row) -> Iterator[str]:
         what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
@@ -357,4 +381,5 @@ class Story:
         if why_not:
             return f"a change: {why_not}"
         quiet = span(self._place.folder(rules).quiet_time)
-        return f"{quiet} without a change, and for every program that has it open to close it"
+        paused = f"three times the longest pause of who wrote to it, {span(PAUSES * PAUSE)} at most"
+        return f"{quiet} without a change, or {paused}, and for every program that has it open to close it"
