@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
-from finetuned.ledger.batches import Left
+from finetuned.ledger.batches import NEWER, Left
 from finetuned.ledger.files import WINDOW
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.rows import insert_all, place, text_at
@@ -101,6 +101,22 @@ def test_a_path_where_a_file_settles_or_waits_is_told_and_not_recorded_again(lif
         "/srv/notes/b.txt": waits.id,
     }
     assert life.ledger.files.appeared("notes", seen, life.now()).keys() == {path for path, _, _ in seen}
+
+
+@pytest.mark.parametrize("became", [FileState.SETTLING, FileState.WAITING])
+def test_of_a_place_one_version_settles_or_waits_whoever_leaves_a_job_there(life: Life, became: FileState):
+    """The others have vanished, and say why; so has the second of two that leave their jobs together."""
+    path = "/srv/notes/a.txt"
+    job = life.claims(life.waits(path), life.waits("/srv/notes/b.txt"))
+    files = life.packed(job)
+    left = [Left(file=file, became=became, reason="so", location=path, due_at=None) for file in files]
+    gone = life.ledger.batches.claimed(job, [], left, life.now())
+    assert [(one.became, one.location, one.reason) for one in gone] == [
+        (became, path, "so"),
+        (FileState.VANISHED, None, NEWER),
+    ]
+    states = [life.ledger.files.get(file.id).state for file in files]
+    assert states == [became, FileState.VANISHED]
 
 
 BREAKS: list[Callable[[Life], object]] = [

@@ -30,8 +30,6 @@ from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, Seal
 PLACES: Final = 1000
 #: why a job is cancelled
 BY_A_PERSON: Final = "cancelled by a person"
-#: why a file leaves its job where another version of it settles or waits already
-NEWER: Final = "it changed after it was read; what lies there now is taken as a new file"
 
 _folder_of: Final = attrgetter("folder")
 
@@ -126,8 +124,7 @@ class Claims:
                 for job in of_a_folder:
                     await context.disk_later(job, str(error))
             else:
-                await context.in_ledger(self._write, claimed, context.runtime.now())
-                for one in claimed:
+                for one in await context.in_ledger(self._write, claimed, context.runtime.now()):
                     await self._let_leave(one)
 
     def _claim(self, folder: DropFolder, jobs: Sequence[Job]) -> list[Claimed]:
@@ -151,10 +148,12 @@ class Claims:
             claimed.append(one)
         return claimed
 
-    def _write(self, claimed: Sequence[Claimed], now: float) -> None:
+    def _write(self, claimed: Sequence[Claimed], now: float) -> Sequence[Claimed]:
+        """Write what was claimed; return it with what became of those that left their jobs."""
         with self._context.together(claimed):
             for one in claimed:
-                self._context.ledger.batches.claimed(one.job, one.laid, one.left, now)
+                one.left = self._context.ledger.batches.claimed(one.job, one.laid, one.left, now)
+        return claimed
 
     async def _let_leave(self, claimed: Claimed) -> None:
         """Look at files that left their job as at others, and name in its note just those that are sent, in order."""
@@ -183,8 +182,6 @@ class Claims:
                 location = file.location
                 if location != file.path:
                     location = folder.give_back(location, file.path)
-                if context.ledger.files.open_at(folder.name, [location]):  # in a kept folder, or after a retry
-                    return Left(file=file, became=FileState.VANISHED, reason=NEWER, location=None)
                 reason = context.came_back(folder, location).told(reason)
                 return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
             except FileProblem as error:

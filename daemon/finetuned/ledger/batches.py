@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -39,6 +40,12 @@ from finetuned.lifecycle import Cause, FileState, JobState
 from finetuned.model import Content, File, Job, Signature, Value
 from finetuned.times import iso
 
+#: why a file leaves its job where another version of it settles or waits already
+NEWER: Final = "it changed after it was read; what lies there now is taken as a new file"
+_OPEN_THERE: Final = (
+    "select 1 from files where location = ? and coalesce(location_b64, '') = coalesce(?, '') "
+    "and state in ('settling', 'waiting')"
+)
 _WORDS = "the ledger did not know it; its files lay claimed, so the server is asked for it first"
 
 
@@ -97,20 +104,23 @@ class Batches:
             )
         return True
 
-    def claimed(self, job: Job, laid: Iterable[tuple[File, str]], left: Iterable[Left], now: float) -> None:
-        """Note where each claimed file lies now, and which left the job. An empty job is cancelled."""
+    def claimed(self, job: Job, laid: Iterable[tuple[File, str]], left: Iterable[Left], now: float) -> list[Left]:
+        """Note where each claimed file lies now, and which left the job. An empty job is cancelled.
+
+        Return what became of those that left: of one in whose place another version settles or waits there is no more.
+        """
         with self._store.transaction() as db:
             update_all(db, "files", ((file.id, file.version, lies_at(location)) for file, location in laid))
-            for leaver in left:
-                _leave(db, leaver, now)
+            gone = [_leave(db, leaver, now) for leaver in left]
             count, size = db.execute(
                 "select count(*), coalesce(sum(bytes), 0) from files where job_id = ? and +state = 'packed'", (job.id,)
             ).fetchone()
             if count:
                 change_job(db, job, claimed_at=iso(now), files=count, bytes=size)
                 tell_of(db, now, job, Cause.CLAIMED)
-                return
-            end_job(db, now, job, JobState.CANCELLED, "no file was left in it", cause=Cause.EMPTIED, empty=True)
+            else:
+                end_job(db, now, job, JobState.CANCELLED, "no file was left in it", cause=Cause.EMPTIED, empty=True)
+        return gone
 
     def laid(self, job: Job, places: Sequence[tuple[File, str | None, str | None]], now: float) -> None:
         """Note where the files of an ended job lie now, or why nowhere; its papers are still to be written."""
@@ -169,7 +179,9 @@ class Batches:
                 _pack(db, job, file, now)
 
 
-def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
+def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> Left:
+    if leaver.location is not None and db.execute(_OPEN_THERE, place(leaver.location)).fetchone():
+        leaver = replace(leaver, became=FileState.VANISHED, reason=NEWER, location=None, due_at=None)
     columns = lies_at(leaver.location) | {"reason": leaver.reason}
     columns |= {"job_id": None, "upload_name": None, "due_at": text_at(leaver.due_at), "tries": leaver.file.tries + 1}
     if leaver.became is FileState.SETTLING:
@@ -177,6 +189,7 @@ def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
     if leaver.became is FileState.VANISHED:
         columns["finished_at"] = iso(now)
     move_file(db, now, leaver.file, leaver.became, cause=Cause.LEFT_JOB, detail=leaver.reason, **columns)
+    return leaver
 
 
 def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Sequence[File], words: str) -> None:
