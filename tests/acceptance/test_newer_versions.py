@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from finetuned.sandbox import Faults
-from support.place import Place
+from support.place import Place, is_send, named
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -43,6 +44,28 @@ async def test_a_kept_file_that_was_edited_since_its_job_failed(a_place: APlace)
         old = next(iter(reader.files()))
     assert old["reason"] == "it changed after it was read; what lies there now is taken as a new file"
     assert (path.read_text(), place.sessions_on_server()) == (ROUND, 3)
+
+
+async def test_a_kept_file_that_is_edited_while_its_job_is_sent_and_then_split(a_place: APlace) -> None:
+    """Nobody asks for anything: of the two jobs that go on, one lacks the old version."""
+    place = a_place(folder=[{"after": "keep", "linger": "0s"}])
+    path = place.drop("a.txt", GREY)
+    place.drop("b.txt", FLAT)
+    refused: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if not is_send(request) or refused:
+            return None
+        refused.append(request)
+        path.write_text(ROUND)
+        place.sweep_soon()
+        return httpx.Response(413, request=request)
+
+    place.network.before = refuse
+    await place.run()
+    assert versions(place, "a.txt") == ["vanished", "learned"]
+    assert versions(place, "b.txt") == ["learned"]
+    assert len(refused) == 1
 
 
 async def waits_paused(place: Place, path: Path) -> None:
@@ -98,6 +121,40 @@ async def test_a_lost_file_whose_name_came_back(a_place: APlace) -> None:
 
     await place.run(until_idle=False, script=script)
     place.audit()
+
+
+async def test_a_file_that_grew_before_it_was_refused_is_one_file(a_place: APlace) -> None:
+    """It was seen when it was still empty: as it is when it is read, so it is put away."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        path = place.drop("a.txt", b"")
+        place.sweep_soon()
+        await place.until(lambda: place.states() == {"a.txt": "settling"})
+        path.write_bytes(b"caf\xe9")
+        await place.until(lambda: list(place.notes.glob("failed/refused/a.txt")) != [])
+
+    await place.run(until_idle=False, script=script)
+    assert versions(place, "a.txt") == ["refused"]
+    assert place.files()["a.txt"]["location"] == str(place.notes / "failed" / "refused" / "a.txt")
+
+
+async def test_a_refused_file_that_was_not_mended_well_is_refused_once_more(a_place: APlace) -> None:
+    """It is put back where it lay, and stays one file."""
+    place = a_place(folder=[{"linger": "0s"}])
+    path = place.drop("a.txt", b"caf\xe9")
+    await place.run()
+    refused = place.notes / "failed" / "refused" / "a.txt"
+    refused.write_bytes(b"caf\xe9 once more")
+
+    async def script() -> None:
+        assert (await place.ask("retry", **named(path)))[0] == "done"
+        await place.until(lambda: place.states() == {"a.txt": "settling"})
+        await place.until(lambda: place.states() == {"a.txt": "refused"} and refused.exists())
+
+    await place.run(until_idle=False, script=script)
+    assert versions(place, "a.txt") == ["refused"]
+    assert place.files()["a.txt"]["location"] == str(refused)
 
 
 @pytest.mark.parametrize("dies", [False, True])

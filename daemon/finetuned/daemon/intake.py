@@ -367,9 +367,9 @@ class Intake:
         with self._context.together([*others, *settled[:1]]):
             for file, one in others:
                 if isinstance(one.found, Unusable):
-                    files.refused(file, str(one.found), now, size=one.seen.signature.size)
+                    files.refused(file, str(one.found), now, signature=one.seen.signature)
                 elif isinstance(one.found, FileProblem):
-                    self._unread.put_off(file, one.found)
+                    self._unread.put_off(file, one.found, one.seen.signature)
             if settled:
                 files.settled(settled, now, sketches)
 

@@ -13,7 +13,7 @@ from typing import Final
 from finetuned.daemon.context import Context
 from finetuned.errors import Away, FileProblem, FinetunedError, Unusable
 from finetuned.lifecycle import FileState
-from finetuned.model import Content, File
+from finetuned.model import Content, File, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files are tried at a time, and the seconds between two times
@@ -44,13 +44,15 @@ class Unread:
         """Read from the ledger which there are, at once."""
         self._tried_at = -inf
 
-    def put_off(self, file: File, why: FinetunedError) -> None:
-        """Note that a file cannot be read for now."""
+    def put_off(self, file: File, why: FinetunedError, signature: Signature | None = None) -> None:
+        """Note that a file cannot be read for now; `signature` is how it looks, where it has just settled."""
         context = self._context
         now, tries = context.runtime.now(), file.tries + 1
         due_at = now + context.back_off(tries, LONGEST_DISK_WAIT)
-        note = context.ledger.files.held_up if file.state is FileState.WAITING else context.ledger.files.unreadable
-        note(file, str(why), due_at, now)
+        if file.state is FileState.WAITING:
+            context.ledger.files.held_up(file, str(why), due_at, now)
+        else:
+            context.ledger.files.unreadable(file, str(why), due_at, now, signature=signature)
         self._next_at = min(self._next_at, context.runtime.steady() + due_at - now)
         self.is_hoped_for |= tries < PATIENT_TRIES
 

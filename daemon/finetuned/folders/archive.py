@@ -113,8 +113,8 @@ def _find(places: Places, file: File, location: str) -> Parts | None:
     """
     old = places.tree.below(location)
     if old is not None and places.tree.is_file(old):
-        is_newer = file.state not in _KNOWN and file.signature is not None and not places.names.is_ours(old)
-        return None if is_newer else old
+        may_be_newer = file.state not in _KNOWN and file.signature is not None and not places.names.is_ours(old)
+        return None if may_be_newer else old
     if file.state in _SHARED or not (file.job_id and file.content):
         return None
     return _locate(places, file.job_id, file.content, (PROCESSING,))

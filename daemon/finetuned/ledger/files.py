@@ -115,10 +115,16 @@ class Files:
             move_files(db, now, moves, cause=Cause.SETTLED)
             write_sketches(db, sketches)
 
-    def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
-        """Let a settled file wait that cannot be read for now, with the reason; it is tried again."""
+    def unreadable(
+        self, file: File, reason: str, due_at: float, now: float, *, signature: Signature | None = None
+    ) -> None:
+        """Let a settled file wait that cannot be read for now, with the reason; it is tried again.
+
+        `signature` is how it looked when that was tried.
+        """
         with self._store.transaction() as db:
-            later: FileColumns = {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
+            later: FileColumns = signed(signature) if signature else {}
+            later |= {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
             later["ready_at"] = iso(now)
             move_file(db, now, file, FileState.WAITING, cause=Cause.UNREADABLE, detail=reason, **later)
 
@@ -150,10 +156,14 @@ class Files:
             moves = [Move(file=f, became=FileState.VANISHED, columns=gone | {"reason": why}) for f, why in files]
             move_files(db, now, moves, cause=Cause.GONE)
 
-    def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
-        """Refuse a file that can never be sent as it is; it is still to be archived."""
+    def refused(self, file: File, reason: str, now: float, *, signature: Signature | None = None) -> None:
+        """Refuse a file that can never be sent as it is; it is still to be archived.
+
+        `signature` is how it looked when it was read, if not as the ledger has it: it grew since it was seen.
+        """
+        known: FileColumns = signed(signature) | {"bytes": signature.size} if signature else {}
         with self._store.transaction() as db:
-            move_files(db, now, [end_of(file, FileState.REFUSED, reason, now, bytes=size)], cause=Cause.REFUSED)
+            move_files(db, now, [end_of(file, FileState.REFUSED, reason, now, **known)], cause=Cause.REFUSED)
 
     def held_up(self, file: File, reason: str, due_at: float, now: float) -> None:
         """Put off a file that cannot be read or moved for now: it keeps its state, and gets a reason."""
