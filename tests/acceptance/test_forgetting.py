@@ -62,7 +62,8 @@ async def test_what_was_learned_of_a_file_is_gone_everywhere(a_place: APlace) ->
         assert (place.notes / "done" / job / "a.txt").exists()
         assert json.loads((place.notes / "done" / job / "job.json").read_text())["pairs"] == len(others)
         place.audit()
-        assert (await place.ask("forget", **named(place.notes / "a.txt")))[0] == "refused"
+        again = await place.ask("forget", **named(place.notes / "a.txt"))
+        assert again == ("refused", f"{place.notes / 'a.txt'} was forgotten already")
         await place.pass_time(60)  # the log is folded in
 
     await place.run(until_idle=False, script=script)

@@ -506,6 +506,25 @@ async def test_a_retry_waits_until_what_it_names_was_put_away(a_place: APlace, b
     assert answer["became"] == "done"
 
 
+async def test_a_retry_of_what_nobody_puts_away_is_refused(a_place: APlace) -> None:
+    """Its folder is not in the configuration any more: to wait for that would be for ever."""
+    place = a_place(folder=[{"linger": "0s"}, {}], faults=Faults.parse(["state-error:1"]))
+    place.drop("failed", "no folder")
+    place.drop("a.txt", GREY)
+
+    async def until_failed() -> None:
+        await place.until(lambda: place.state() == "failed")
+
+    await place.run(until_idle=False, script=until_failed)
+    place.settings = msgspec.structs.replace(place.settings, folders=place.settings.folders[1:])
+
+    async def script() -> None:
+        words = "the folder notes is not in the configuration any more; put it back there"
+        assert await place.ask("retry", job=place.jobs()[0]["id"]) == ("refused", words)
+
+    await place.run(until_idle=False, script=script)
+
+
 async def test_a_note_names_the_file_that_it_lies_beside(a_place: APlace) -> None:
     """Two files of one name were refused: the command of each note tries its own file again."""
     place = a_place()

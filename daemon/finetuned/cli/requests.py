@@ -125,6 +125,7 @@ def tell(ledger_path: str, requests: Sequence[Request], answers: dict[str, dict[
     if silent:
         noun = "1 request is" if silent == 1 else f"{silent} requests are"
         stuck = why_stuck(ledger_path)
-        why = "is busy" if stuck is None else f"begins nothing new: {harmless(stuck.with_remedy())}"
+        busy = "is busy, or has to put something away first"
+        why = busy if stuck is None else f"begins nothing new: {harmless(stuck.with_remedy())}"
         say(f"the daemon {why}: {noun} not answered yet, and will be carried out; see `finetuned events`")
     return 1 if any(answer["became"] == "refused" for answer in answers.values()) else 0

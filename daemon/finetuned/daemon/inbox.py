@@ -42,7 +42,7 @@ class Inbox:
         self._context = context
         self._verbs = Verbs(context)
         self._told: set[str] = set()
-        self._put_off: set[str] = set()  # the requests that wait, by their ids
+        self._put_off: set[str] = set()  # the names of requests that wait
         self._folder = requests_folder(context.ledger.path)
 
     def open(self) -> None:
@@ -76,7 +76,9 @@ class Inbox:
 
     async def take(self) -> None:
         """Carry out every request that lies there."""
-        for name in await self._context.in_thread(self._names):
+        names = await self._context.in_thread(self._names)
+        self._put_off.intersection_update(names)
+        for name in names:
             for turns in self._context.turns.values():
                 turns.end()  # it may say that somebody is not to be sent
             await self._context.in_thread(self._take, name)
@@ -121,17 +123,16 @@ class Inbox:
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             request = Request(id=_id_in(name), verb="unknown")
             unreadable = f"the request cannot be read: {error}"
-        if request.id not in self._put_off:
+        if name not in self._put_off:
             logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
         try:
             if not context.ledger.events.is_answered(request.id):
                 self._carry_out(request, unreadable)
         except NotYet as error:
-            if request.id not in self._put_off:
+            if name not in self._put_off:
                 logs.get().info("request_put_off", request=request.id, verb=request.verb, why=str(error))
-            self._put_off.add(request.id)
+            self._put_off.add(name)
             return False
-        self._put_off.discard(request.id)
         return True
 
     def _carry_out(self, request: Request, unreadable: str) -> None:
@@ -148,9 +149,7 @@ class Inbox:
                 if tries < MOVED_ON:
                     continue
                 self._tell(request, done=False, words=f"{error}; try again")
-            except LedgerStuck:
-                raise
-            except NotYet:
+            except (LedgerStuck, NotYet):
                 raise
             except FinetunedError as error:
                 self._tell(request, done=False, words=error.with_remedy())

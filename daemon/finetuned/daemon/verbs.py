@@ -36,7 +36,7 @@ class Verbs:
     def prepared(self, request: Request) -> Callable[[], str]:
         """Look up and find what is asked for; return what is left to do in one transaction, which says it in words.
 
-        Raises Denied and others of FinetunedError, in words for who asks, and NotYet; so does what is returned.
+        Raises NotYet, and others of FinetunedError in words for who asks; those what is returned raises, too.
         """
         if request.verb == "retry":
             return self._retry(request)
@@ -176,6 +176,8 @@ class Verbs:
             urls += [job.attempt.url] if job.attempt else []
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
+            if any(file.state is FileState.LEARNED and file.pairs is None for file in files):
+                raise Denied(f"{name} was forgotten already")
             raise Denied(f"nothing was learned of {name}: there is nothing to forget")
         return (
             f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from {self._where(urls)}"
@@ -188,10 +190,11 @@ class Verbs:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
         if self._context.ledger.jobs.successors(job):
             raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
-        if not job.archived:
-            raise NotYet(f"{job.id} is still being put away")
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
+        self._folder_named(job.folder)
+        if not job.archived:
+            raise NotYet(f"{job.id} is still being put away")
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
         if not found:
             raise self._not_there(lost[0])
@@ -217,10 +220,11 @@ class Verbs:
 
     def _retry_file(self, file: File) -> Callable[[], str]:
         name = escape(file.path)
-        if not file.archived:
-            raise NotYet(f"{name} is still being put away")
         if not _lost(file) and (file.state not in {FileState.REFUSED, FileState.DUPLICATE} or file.location is None):
             raise Denied(f"{name} is {file.state}: there is nothing to try again")
+        self._folder_named(file.folder)
+        if not file.archived:
+            raise NotYet(f"{name} is still being put away")
         location = self._find(file)
         if location is None:
             raise self._not_there(file)
@@ -238,12 +242,12 @@ class Verbs:
             return None
         try:
             if folder.lies(file.location):
-                return None if self._is_another(file.location, file) else file.location
+                return None if self._is_another(file, file.location) else file.location
             return folder.locate(file.job_id, file.content) if file.job_id and file.content else None
         except (FileProblem, FolderError) as error:
             raise Denied(f"{escape(file.location)} cannot be looked at: {error}") from error
 
-    def _is_another(self, location: str, file: File) -> bool:
+    def _is_another(self, file: File, location: str) -> bool:
         """Tell whether a newer version of the file settles or waits there."""
         return bool(self._context.ledger.files.open_at(file.folder, [location]))
 
@@ -251,7 +255,7 @@ class Verbs:
         """Say that an archived file was taken from its place."""
         location = file.location or file.path
         where = escape(location)
-        if self._is_another(location, file):
+        if self._is_another(file, location):
             return Denied(
                 f"another version lies at {where}, and is taken as a new file", remedy="see `finetuned why` on it"
             )
