@@ -176,6 +176,24 @@ async def test_after_a_jump_of_the_clock_the_ledger_is_told_anew(a_place: APlace
     await place.run(until_idle=False, script=script)
 
 
+async def test_after_a_jump_of_the_clock_no_list_stands_for_a_poll(a_place: APlace) -> None:
+    """For how long one may was counted by a clock that was wrong: a step of recovery would be due a day late."""
+    jobs = 3
+    place = many(a_place, jobs, Pace(train=99 * 1000 * MINUTE), poll={"slowest": "5s"})
+
+    async def script() -> None:
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"] * jobs)
+        await place.pass_time(15 * MINUTE)
+        looks = counted(place)[0]
+        place.runtime.jump(-24 * 60 * MINUTE)
+        await place.pass_time(2 * MINUTE)
+        assert counted(place)[0] - looks >= jobs
+        await place.pass_time(10 * MINUTE)
+        assert counted(place)[0] - looks < 10 * jobs
+
+    await place.run(until_idle=False, script=script)
+
+
 async def test_what_rests_is_asked_for_no_sooner_where_all_is_waited_for(a_place: APlace) -> None:
     """What the ledger is not told, `--until-idle` knows nonetheless: it does not go round all the while."""
     every = 5.0

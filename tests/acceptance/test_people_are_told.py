@@ -152,6 +152,26 @@ async def test_a_clock_that_is_put_back_keeps_no_hook_waiting(a_place: APlace, t
     await place.run(until_idle=False, script=script)
 
 
+async def test_a_clock_that_is_put_forward_drops_no_message(a_place: APlace, tmp_path: Path) -> None:
+    """It failed for seconds, and not for two days: a machine whose clock was wrong as it started."""
+    place = a_place(
+        folder=[{"linger": "0s"}],
+        hook=[{"command": listener(tmp_path, first=f"[ -e {tmp_path}/open ] || exit 1")}],
+        watch={"sweep": "5m"},
+    )
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: any(event["became"] == "failing" for event in place.events()))
+        place.runtime.jump(2 * 86_400)
+        await place.pass_time(60)
+        (tmp_path / "open").touch()
+        await place.until(lambda: len(heard(tmp_path)) == 1, within=1800)
+
+    await place.run(until_idle=False, script=script)
+    assert not any(event["became"] == "gave_up" for event in place.events())
+
+
 async def test_what_a_dead_hook_never_took_is_given_up_after_a_day(a_place: APlace, tmp_path: Path) -> None:
     """In one event that counts; the daemon works on, and what is younger is told once the hook lives."""
     place = a_place(

@@ -347,6 +347,33 @@ async def test_how_long_a_session_is_missed_is_no_matter_of_the_wall_clock(
     assert (place.jobs()[0]["attempt"], len(place.network.sent())) == (attempts, attempts)
 
 
+async def test_what_was_missed_long_ago_makes_no_session_gone_sooner(a_place: APlace) -> None:
+    """It was seen since: three looks over the whole settle time are needed once more."""
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "5m"}, poll={"fastest": "10s"}, pace=Pace(train=9000.0))
+    not_found, missed = answer(500, "not found\n"), 0
+    misses: set[int] = set()
+
+    def miss(request: httpx.Request) -> httpx.Response | None:
+        nonlocal missed
+        look = request.method == "GET" and request.url.path.startswith(f"{SESSIONS}/")
+        if not look or missed + 1 not in misses:
+            return None
+        missed += 1
+        return not_found(request)
+
+    async def script() -> None:
+        place.network.before = miss
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["stage"] == "finetune")
+        for wanted in ({1}, {2, 3, 4}):
+            misses.update(wanted)
+            await place.until(lambda wanted=wanted: missed == max(wanted))
+            await place.pass_time(600)
+
+    await place.run(until_idle=False, script=script)
+    assert (missed, place.jobs()[0]["attempt"], len(place.network.sent())) == (4, 1, 1)
+
+
 async def test_a_session_that_is_always_gone_fails_the_job_in_the_end(a_place: APlace) -> None:
     """`attempts` bounds what a job may cost."""
     place = a_place(folder=[{"linger": "0s"}], submit={"attempts": 2, "lost_answer_settle": "5s"})

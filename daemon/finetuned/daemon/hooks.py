@@ -32,6 +32,8 @@ AT_ONCE: Final = 8
 #: the longest wait between two tries, and after how long a hook is given up that fails, in seconds
 LONGEST_PAUSE: Final = 900.0
 GIVE_UP_AFTER: Final = 86_400.0
+#: … and in so many tries, which take hours: the clock may have been put forward
+GIVE_UP_TRIES: Final = 24
 #: how long a message may still take once the daemon was told to stop, and the wait while the ledger is stuck
 GRACE: Final = 3.0
 LEDGER_PAUSE: Final = 10.0
@@ -183,7 +185,8 @@ class _Follower:
         pause = context.back_off(facts.tries + 1, LONGEST_PAUSE)
         logs.get().debug("hook_failed", hook=self._name, why=str(error))
         hooks.failed(hook.key, self._name, error.with_remedy(), due_at=now + pause, now=now)
-        if facts.failing_since is not None and now - facts.failing_since >= GIVE_UP_AFTER:
+        for_long = facts.failing_since is not None and now - facts.failing_since >= GIVE_UP_AFTER
+        if for_long and facts.tries >= GIVE_UP_TRIES:
             hooks.give_up(hook.key, self._name, hook.on, before=now - GIVE_UP_AFTER, now=now)
         return pause
 

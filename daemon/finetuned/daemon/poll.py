@@ -101,7 +101,6 @@ class Polls:
             return
         try:
             seen = await context.backend_of(job).observe(job.session_id)
-            self._missed.pop(seen.id, None)
             self._log_unknown(seen)
             if job.open.read_only and not await self._is_proven(job, seen):
                 return
@@ -241,7 +240,7 @@ class Polls:
     def _is_marked(self, session_id: str, now: float) -> bool:
         """Tell whether an unchanged mark in a list is as good as a poll of the session."""
         watch = self._watches.get(session_id)
-        return watch is not None and watch.mark is not None and now < watch.enough_until
+        return watch is not None and watch.mark is not None and watch.still.at <= now < watch.enough_until
 
     def _worth_a_list(self, url: str, jobs: Iterable[Job], now: float) -> Collection[str]:
         """Choose the sessions at `url` that a list is to tell of: all, or none if a list costs more than it saves."""
@@ -422,6 +421,8 @@ class Polls:
             await context.in_ledger(context.ledger.runs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
         session, steady, settle = job.session_id or "", context.runtime.steady(), context.settles(job)
+        if not job.under_way.misses:  # else it was seen since, if only in a list
+            self._missed.pop(session, None)
         missed_for = steady - self._missed.setdefault(session, steady)  # the wall's clock may jump
         if job.under_way.misses + 1 < MISSES or missed_for < settle:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
