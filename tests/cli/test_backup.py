@@ -100,13 +100,18 @@ def test_beside_a_daemon_nothing_is_restored(desk: Desk, tmp_path: Path) -> None
         state.rename(tmp_path / "moved")
         try:
             answers.append(desk("restore", copy))
+            answers.append(desk("backup", str(tmp_path / "another.db")))
+            answers.append(desk("drop", "--wait", "--folder", "notes", str(text)))
         finally:
             (tmp_path / "moved").rename(state)
 
     answers = []
+    text = tmp_path / "beaver.txt"
+    text.write_text("The beaver builds dams.")
     desk.run(moved)
-    assert answers[0].code == 75
-    assert "was it moved away?" in answers[0].err
+    assert [answer.code for answer in answers] == [75, 1, 1]
+    assert all("was it moved away?" in answer.err for answer in answers)
+    assert "no daemon runs" not in answers[2].err
 
 
 def test_what_is_wrong_with_a_copy_is_said(desk: Desk, tmp_path: Path) -> None:

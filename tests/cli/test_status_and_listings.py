@@ -297,6 +297,8 @@ class TestStatus:
         assert "runs since" in words.out
         assert "1 waiting, the oldest for" in words.out
         assert "`finetuned flush` makes a job of them now" in words.out
+        assert "the oldest for" in (now := desk("status").out)
+        assert "they go on once a daemon runs: `finetuned run`" in now
 
     @pytest.mark.parametrize("speaks", ["form", "learn"])
     def test_the_dialect_in_use_is_told(self, make_desk: MakeDesk, speaks: str) -> None:

@@ -203,6 +203,25 @@ class TestEnds:
         assert (told["state"], told["location"]) == ("vanished", None)
         assert "Drop it again" in words
 
+    def test_vanished_beside_a_duplicate(self, make_desk: MakeDesk) -> None:
+        """What else lies in done/ tells nothing of it."""
+        learned = make_desk()
+        path = learned.place.drop("otter.txt")
+        known = path.read_bytes()
+        learned.run()
+
+        async def script() -> None:
+            for text, state in ((known, "duplicate"), (b"The otter is another.", "vanished")):
+                path.write_bytes(text)
+                learned.place.sweep_soon()
+                await learned.place.until(lambda: learned.place.states()["otter.txt"] == "settling")
+                if state == "vanished":
+                    path.unlink()
+                await learned.place.until(lambda state=state: learned.place.states()["otter.txt"] == state)
+
+        learned.run(script)
+        assert "Drop it again" in why(learned, path)[1]
+
     def test_vanished_for_an_older_ledger(self, make_desk: MakeDesk, tmp_path: Path) -> None:
         """What was learned since the copy was made lies in done/: it is not to be paid for once more."""
         desk = make_desk()

@@ -31,8 +31,9 @@ def backup_command(ctx: click.Context, file: str, form: str) -> None:
     """
     from finetuned.ledger.backup import make_backup
 
-    path = new_file(file)
-    contents = make_backup(wiring.ledger_path(wiring.load(ctx)), path)
+    path, settings = new_file(file), wiring.load(ctx)
+    with wiring.told_if_moved(settings):
+        contents = make_backup(wiring.ledger_path(settings), path)
     if form == "table":
         print_line(f"The ledger is copied to {seen(path)}: {_holds(contents)}.")
     else:

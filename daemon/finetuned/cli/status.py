@@ -257,7 +257,7 @@ def _tell_folder(folder: Row, *, running: bool) -> None:
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
         words += f", the oldest for {span(folder['oldest_wait_s'])}; "
-        words += _onward(folder)
+        words += _onward(folder, running=running)
     terminal.print_line(f"         {words}")
     if folder["unfinished"]:
         count = folder["unfinished"]
@@ -267,9 +267,11 @@ def _tell_folder(folder: Row, *, running: bool) -> None:
         terminal.print_line(f"         {harmless(untaken_words(folder['untaken']))}")
 
 
-def _onward(folder: Row) -> str:
+def _onward(folder: Row, *, running: bool) -> str:
     if folder["paused_since"]:
         return f"`finetuned resume {folder['name']}` lets them go on"
+    if not running:
+        return "they go on once a daemon runs: `finetuned run`"
     return "`finetuned flush` makes a job of them now"
 
 

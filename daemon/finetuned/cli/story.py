@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -21,6 +22,7 @@ from finetuned.cli.made import sentences
 from finetuned.cli.output import Row, placed
 from finetuned.cli.places import Place
 from finetuned.cli.terminal import harmless, quoted, seen
+from finetuned.folders.names import JOB_ID
 from finetuned.folders.pace import PAUSE, PAUSES
 from finetuned.lifecycle import FILE_ENDS
 from finetuned.model import DONE
@@ -260,7 +262,7 @@ class Story:
         with suppress(OSError):
             for job in sorted(os.listdir(os.path.join(rules.path, DONE)), reverse=True):
                 end = os.path.join(rules.path, DONE, job, below)
-                if os.path.lexists(end) and reader.job(job) is None:
+                if re.fullmatch(JOB_ID, job) and os.path.lexists(end) and reader.job(job) is None:
                     return end
         return None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -106,8 +106,15 @@ def open_ledger(settings: Settings, **words: int) -> Reader:
     """Open the ledger, for reading, as `Reader.open` does; the caller closes it. Raises LedgerError."""
     from finetuned.ledger.queries import Reader
 
-    try:
+    with told_if_moved(settings):
         return Reader.open(ledger_path(settings), **words)
+
+
+@contextmanager
+def told_if_moved(settings: Settings) -> Iterator[None]:
+    """Have it said of a ledger that is not there if it was moved away from under a daemon. Raises LedgerMissing."""
+    try:
+        yield
     except LedgerMissing:
         stray = stray_daemon(settings)
         if stray is None:

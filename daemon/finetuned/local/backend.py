@@ -347,7 +347,7 @@ class Local:
         return Harvest(run, self._machine)
 
     async def push(self, session_id: str, how: Push) -> None:
-        """Begin the training of a reviewed run, or that of another one again. Raises NotFound, Refused."""
+        """Begin the training of a reviewed run, or that of another one again. Raises NotFound, Refused, Unreachable."""
         run = self._runs.run(session_id)
         seen = await self._on_disk(self._observed, run)
         if how is Push.START and seen.status is Status.PAUSED:
@@ -365,7 +365,7 @@ class Local:
         await self._on_disk(self._runs.run(seen.id).write, "name.json", name)
 
     async def delete(self, session_id: str) -> None:
-        """Stop the run, and remove its folder with all that was made."""
+        """Stop the run, and remove its folder with all that was made. Raises Unreachable."""
         try:
             run = self._runs.run(session_id)
         except NotFound:
