@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -306,6 +307,32 @@ async def test_what_cannot_be_removed_holds_up_nothing_else(a_place: APlace, mon
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     lines = [line for line in told if line["event"] == "housekeeping_waits"]
     assert [(Path(line["path"]).name, line["more"]) for line in lines] == [("a.txt", 0), ("bad1.txt", 1)]
+
+
+async def test_a_job_that_cannot_be_looked_into_holds_up_nothing_else(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jobs after it are removed, and its folder is named."""
+    place = a_place(folder=[{"after": "delete"}], retention={"done": "30d"})
+    for name in ("a.txt", "b.txt"):
+        place.drop(name, f"{GREY} {name}")
+        await place.run()
+    first, second = (job["id"] for job in place.jobs())
+    opened = os.open
+
+    def fails(name: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if name == first:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(name, flags, mode, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", fails)
+        await after(place, 31)
+    assert [path.name for path in place.notes.glob("done/*")] == [first]
+    with place.reader() as reader:
+        (row,) = reader.rows("select unremoved from folders")
+    assert f"done/{first}" in row["unremoved"]
+    assert second not in row["unremoved"]
 
 
 async def test_what_could_not_be_removed_is_told_once_until_it_is(

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -476,6 +477,29 @@ async def test_a_request_that_waits_for_the_daemon_is_carried_out_at_its_next_st
         answer = reader.answer("later")
     assert answer is not None
     assert answer["became"] == "done"
+
+
+async def test_a_request_that_cannot_be_read_for_now_waits(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many files are open for a moment: nobody may be there to ask again."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:1"]))
+    place.drop("a.txt", GREY)
+    await place.run()
+    place.leave("retry", job=place.jobs()[0]["id"])
+    opened, tried = os.open, []
+
+    def fails(name: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if str(name).endswith(".json") and flags & os.O_NONBLOCK and len(tried) < 2:
+            tried.append(name)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(name, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", fails)
+
+    async def script() -> None:
+        await place.until(lambda: len(tried) == 2)
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
 
 
 @pytest.mark.parametrize("by", ["job", "path"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -78,6 +80,30 @@ async def test_a_running_job_is_adopted_from_its_note(a_place: APlace) -> None:
     with place.reader() as reader:
         assert {e["became"] for e in reader.events(job=job["id"]) if e["cause"] == "adopted"} == {"doubtful", "packed"}
         assert all(pair["file"] for pair in reader.pairs())
+
+
+async def test_a_claimed_file_that_cannot_be_read_for_now(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job stays where it is until the disk lets it be known: its files are not given back, and sent once more."""
+    place = a_place(folder=[{"linger": "0s"}], pace=SLOW)
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", ROUND)
+    await until_state(place, "running")
+    lose_ledger(place)
+    opened, fails = os.open, [True]
+
+    def fail(name: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if name == "a.txt" and fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(name, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", fail)
+    await place.run()
+    assert place.files() == {}
+    assert len(list(place.notes.glob(".processing/*/*.txt"))) == 2
+    fails.clear()
+    await place.run()
+    assert place.states() == {"a.txt": "learned", "b.txt": "learned"}
+    assert len(place.network.sent()) == 1
 
 
 async def test_a_job_that_never_was_sent_is_sent_once(a_place: APlace) -> None:

@@ -102,6 +102,7 @@ def test_beside_a_daemon_nothing_is_restored(desk: Desk, tmp_path: Path) -> None
             answers.append(desk("restore", copy))
             answers.append(desk("backup", str(tmp_path / "another.db")))
             answers.append(desk("drop", "--wait", "--folder", "notes", str(text)))
+            answers.append(desk("drop", "--again", "--folder", "notes", str(text)))
         finally:
             (tmp_path / "moved").rename(state)
 
@@ -109,7 +110,7 @@ def test_beside_a_daemon_nothing_is_restored(desk: Desk, tmp_path: Path) -> None
     text = tmp_path / "beaver.txt"
     text.write_text("The beaver builds dams.")
     desk.run(moved)
-    assert [answer.code for answer in answers] == [75, 1, 1]
+    assert [answer.code for answer in answers] == [75, 1, 1, 1]
     assert all("was it moved away?" in answer.err for answer in answers)
     assert "no daemon runs" not in answers[2].err
 

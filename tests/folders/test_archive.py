@@ -276,6 +276,21 @@ def test_edited_after_it_was_sent(make, after):
     assert folder.archive(ended(claimed, state=S.FAILED, **known), None) is not None
 
 
+def test_one_that_cannot_be_read_is_no_other(make, monkeypatch):
+    """Touched, it has to be read to be known: while the disk fails it stays, and is not called another version."""
+    folder = make()
+    path = put(folder, f".processing/{JOB}/a.txt")
+    content, signature = folder.read(path), signature_of(os.stat(path))
+    os.utime(path, (1, 1))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", fail(errno.EIO))
+        with pytest.raises(Stuck, match="input/output error"):
+            folder.archive(ended(path, f"{folder.root}/a.txt", signature=signature, content=content), None)
+    assert os.path.exists(path)
+    end = folder.archive(ended(path, f"{folder.root}/a.txt", signature=signature, content=content), None)
+    assert end == f"{folder.root}/done/{JOB}/a.txt"
+
+
 def test_touched_after_it_was_sent(make):
     """Other times are no other content."""
     folder = make()

@@ -174,7 +174,7 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
     try:
         _check(folder, source)
         content = _content(folder, source)
-        if again and os.path.exists(ledger_path):  # without a ledger nothing was learned before
+        if again and not _is_absent(ledger_path, settings):  # without a ledger nothing was learned before
             # before the file can be seen: the daemon must know of the wish when it packs it
             leave(ledger_path, [new_request("again", folder=folder.name, sha256=content.sha256)])
         path = drop_into(source.path, folder.root, source.name)
@@ -185,6 +185,19 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
     if (why := explain(folder, path)) and os.path.lexists(path):  # what was taken already is explained otherwise
         say(f"{harmless(path)}: {harmless(why)}")
     return path
+
+
+def _is_absent(ledger_path: str, settings: Settings) -> bool:
+    """Tell whether there is surely no ledger; whoever may not look is told so by `leave`. Raises LedgerMissing."""
+    try:
+        os.stat(ledger_path)
+    except FileNotFoundError:
+        if (stray := wiring.stray_daemon(settings)) is not None:
+            raise stray[1] from None
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _check(folder: DropFolder, source: Source) -> None:

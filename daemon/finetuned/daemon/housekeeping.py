@@ -119,12 +119,13 @@ class Housekeeping:
                 if (job := self._old(job_id, age, folder.name)) is None:  # it was tried again
                     continue
                 files = [file for file in ledger.jobs.files(job_id) if folder.lies_in(file, area)]
-                has_any = bool(files) or folder.has_papers(job_id, area)
-                if self._remove(folder, area, files):
-                    if has_any:
-                        ledger.retention.expiring([job], _words(area), now())
-                    with self._refusals(f"{folder.root}/{area}/{job_id}"), folder.together():
-                        folder.remove_job(job_id, area)
+                with self._refusals(f"{folder.root}/{area}/{job_id}"):
+                    has_any = bool(files) or folder.has_papers(job_id, area)
+                    if self._remove(folder, area, files):
+                        if has_any:
+                            ledger.retention.expiring([job], _words(area), now())
+                        with folder.together():
+                            folder.remove_job(job_id, area)
                 yield
             yield
 
@@ -175,7 +176,12 @@ class Housekeeping:
         for backend in self._context.backends.values():
             if not isinstance(backend, KeepsModels):
                 continue
-            for some in slices(backend.kept_models(), PIECE):
+            try:
+                kept = backend.kept_models()
+            except OSError as error:
+                logs.get().warning("housekeeping_waits", path=error.filename, why=error.strerror)
+                continue
+            for some in slices(kept, PIECE):
                 made_by = {session_id: session_id.rpartition(".")[0] for session_id in some}
                 ended = ledger.retention.ended(None, [*made_by.values()], now() - age)
                 for session_id, job_id in made_by.items():

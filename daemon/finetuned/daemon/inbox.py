@@ -32,6 +32,8 @@ GROUP_MAY_ASK: Final = 0o770
 LONGEST: Final = 64 * 1024
 #: how often a request is tried anew whose files or job move on while it is prepared
 MOVED_ON: Final = 8
+#: what keeps a request from being read for a moment
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -121,6 +123,9 @@ class Inbox:
                 uid = os.fstat(file.fileno()).st_uid
                 request = msgspec.json.decode(file.read(LONGEST), type=Request)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                self._trouble("read", os.path.join(self._folder, name), error)
+                return False
             request = Request(id=_id_in(name), verb="unknown")
             unreadable = f"the request cannot be read: {error}"
         if name not in self._put_off:

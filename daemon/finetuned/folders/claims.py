@@ -163,8 +163,9 @@ def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> t
             break
         if tree.is_moving(source, target):
             return target, False
-        if places.holds(target, content):
-            return target, True
+        with suppress(Stuck):  # what cannot be read is another's
+            if places.holds(target, content):
+                return target, True
         first = first or target
     if is_there:
         return target, False

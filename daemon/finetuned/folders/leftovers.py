@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
-from finetuned.errors import FileProblem
+from finetuned.errors import Changed, Gone, Stuck, Unusable
 from finetuned.folders.claims import clear, read_note
 from finetuned.folders.names import JOB_FILE, JOB_ID, Parts
 from finetuned.folders.places import Places
@@ -76,7 +76,13 @@ def of_kept(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
     if job is None:
         return None
     paths = {file.content.sha256: file.path for file in job.files}
-    return _found(job, lambda sha256: _in_place(places, paths[sha256], sha256))
+
+    def in_place(sha256: str) -> Claimed | None:
+        with suppress(Stuck):  # what the note tells of it is as good
+            return _in_place(places, paths[sha256], sha256)
+        return None
+
+    return _found(job, in_place)
 
 
 def _told(places: Places, job_id: str, note: bytes, at: Callable[[str], str]) -> ClaimedJob | None:
@@ -122,23 +128,18 @@ def _origin(places: Places, path: str) -> str:
 
 
 def _lying(places: Places, job_id: str) -> dict[str, Claimed]:
-    """Read what lies in the job's folder, as far as that can be done; by content."""
-    found = {}
-    for parts in _files(places, job_id):
-        location = places.tree.at(parts)
-        with suppress(FileProblem):
-            one = _in_place(places, location, None)
-            if one is not None:
-                found[one.content.sha256] = one
-    return found
+    """Read what lies in the job's folder, by content; not what is no text. Raises Stuck, Away."""
+    read = (_in_place(places, places.tree.at(parts), None) for parts in _files(places, job_id))
+    return {one.content.sha256: one for one in read if one is not None}
 
 
 def _in_place(places: Places, location: str, sha256: str | None) -> Claimed | None:
-    """Read the file at `location`; None if that cannot be done, or it is not the one that is meant."""
+    """Read the file at `location`; None if it is no text, or not the one that is meant. Raises Stuck, Away."""
     try:
         content = places.read(location)
-        status = places.tree.stat(places.below(location))
-    except FileProblem:
+        with places.guard("read"):
+            status = places.tree.stat(places.below(location))
+    except (Gone, Changed, Unusable):
         return None
     if status is None or sha256 not in {None, content.sha256}:
         return None

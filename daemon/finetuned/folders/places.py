@@ -14,7 +14,7 @@ from functools import cache, reduce
 from operator import and_
 from typing import ClassVar
 
-from finetuned.errors import Changed, FileProblem, Gone
+from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.mounts import is_written
 from finetuned.folders.names import Names, Parts
 from finetuned.folders.os_errors import problem
@@ -235,10 +235,13 @@ class Places:
         return recoder(self.rules, path, bad_lines=self._bad_lines, judges=judges)
 
     def holds(self, parts: Parts, content: Content) -> bool:
-        """Tell whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""
+        """Tell whether a file with just this content lies there: text or pairs, whatever a person has renamed it to.
+
+        Raises Stuck, Away.
+        """
         path = self.tree.at(parts)
         for name in (path, f"{path}.txt" if is_ready_made(path) else f"{path}{SUFFIX}"):
-            with suppress(FileProblem):
+            with suppress(Gone, Changed, Unusable):
                 if is_same(self.read(path, named=name), content):
                     return True
         return False

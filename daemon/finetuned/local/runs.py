@@ -342,7 +342,7 @@ class Runs:
         with suppress(FileNotFoundError), os.scandir(self.root) as entries:
             for entry in entries:
                 if _MARKER.fullmatch(entry.name):
-                    with suppress(FileNotFoundError):
+                    with suppress(FileNotFoundError, NotADirectoryError):
                         found.append((os.stat(os.path.join(entry.path, "order.json")).st_mtime_ns, entry.name))
         return [self.run(name) for _, name in sorted(found, reverse=True)]
 
