@@ -22,6 +22,7 @@
     +-- ServerError               the server did not do what was asked
         +-- Refused               it said no; nothing happened                  exit 1
         |   +-- NotFound          ... there is no such session
+        |   +-- NotKept           ... our disk has no room for its answer
         |   +-- KnownRefusal      ... in words that we know
         |   +-- TooLarge          ... something on the way takes no request so large
         |   +-- NoSuchCall        ... it has no such call
@@ -141,6 +142,10 @@ class Refused(ServerError):
 
 class NotFound(Refused):
     """The server knows no such session."""
+
+
+class NotKept(Refused):
+    """The answer could not be kept here, for our disk is full or fails: it tells nothing of the session."""
 
 
 class Refusal(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,9 +14,9 @@ import httpx
 import pytest
 
 from finetuned.backend import Observation, Odd, Pair, Submission
-from finetuned.errors import NotTheServer, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.errors import NotKept, NotTheServer, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client, wire
-from finetuned.helix.answers import IN_MEMORY_BYTES
+from finetuned.helix.answers import IN_MEMORY_BYTES, Keeper, NoRoom
 from finetuned.helix.client import ApiKey
 from finetuned.helix.observe import Handle, observe
 from finetuned.helix.sessions import Sessions
@@ -24,6 +25,7 @@ from finetuned.runtime import SystemRuntime, Wake
 from support.replies import KEY, URL, Bytes, a_session, disk, part
 
 PAIR = b'{"question": "q", "answer": "' + b"a" * 900 + b'"}'
+NEW = "2026-11-23T05:23:11Z"
 LONG = b"[" + b",".join([PAIR] * 3000) + b"]"
 assert len(LONG) > 2 * IN_MEMORY_BYTES
 
@@ -159,13 +161,31 @@ async def test_no_room_for_a_long_answer_is_told(tmp_path: Path):
     """Our own disk is no fault of the server's: a look is tried again later, and a send is looked for."""
     helix = service(Stream(LONG), spool=tmp_path / "missing")
     error = await failure(helix)
-    assert type(error) is Refused
+    assert type(error) is NotKept
     assert "the answer is long and cannot be kept: No such file or directory" in str(error)
     assert "free some space" in error.remedy
     with pytest.raises(ReplyLost, match="cannot be kept"):
         await helix.submit(
             Submission(marker="job.1", parts=(part("job.1-0001-a.txt", b"x"),)), on_progress=lambda _: None
         )
+
+
+async def test_a_session_that_cannot_be_kept_is_not_called_somebody_elses(tmp_path: Path):
+    """While our disk is full nobody knows whether it is the job's: one that is not found is sent once more."""
+    row = {"session_id": "ses-ours", "created": NEW, "updated": NEW, "mode": "finetune", "type": "text"}
+    listed = Stream(json.dumps({"counter": {"count": 1}, "sessions": [row]}).encode())
+    told = json.dumps(a_session("ses-ours", "job.1", qa_pairs=[{"question": "q", "answer": "a" * 900}] * 3000)).encode()
+    with pytest.raises(NotKept):
+        await service(listed, Stream(told), spool=tmp_path / "missing").find("job", since=0.0, known=())
+
+
+async def test_a_disk_that_is_full_at_the_end_is_told_as_such(monkeypatch: pytest.MonkeyPatch):
+    """What waits to be written when the file is closed is of no use any more."""
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "r+b"))  # noqa: SIM115
+    keeper = Keeper(disk(Bytes(b"x")))
+    with pytest.raises(NoRoom, match="No space left"):
+        await keeper.add(b"x" * (2 * IN_MEMORY_BYTES))
+    keeper.close()
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ async def test_an_early_answer_to_a_cut_form_counts():
         ({}, 30.0),
         ({"retry_after": "Mon, 23 Nov 2026 05:24:10 GMT", "date": "Mon, 23 Nov 2026 05:23:10 GMT"}, 60.0),
         ({"retry_after": "Mon, 23 Nov 2026 05:24:10 -0000", "date": "Mon, 23 Nov 2026 05:23:10 GMT"}, 30.0),
+        ({"retry_after": "Mon, 01 Jan 99999999999 00:00:00 GMT", "date": "Mon, 23 Nov 2026 05:23:10 GMT"}, 30.0),
+        ({"retry_after": "Mon, 23 Nov 2026 05:24:10 +99999999999999"}, 30.0),
     ],
 )
 async def test_a_busy_server_says_when_to_come_back(headers: dict[str, str], after: float):

@@ -7,8 +7,11 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
+from typing import Any
 
 import anyio
+import anyio.lowlevel
+import httpcore
 import httpx
 import pytest
 from anyio.streams.tls import TLSListener
@@ -17,6 +20,7 @@ from finetuned.backend import Submission
 from finetuned.errors import TooLarge, Unreachable
 from finetuned.helix.client import ApiKey, new_http
 from finetuned.helix.sessions import Sessions
+from finetuned.helix.transport import EarlyAnswerStream
 from finetuned.settings import HelixSettings
 from support.fault_proxy import SELF_SIGNED
 from support.replies import KEY, Bytes, a_session, disk, part
@@ -166,6 +170,42 @@ async def test_a_proxy_that_hangs_up_without_a_word_was_no_answer():
         with pytest.raises(Unreachable, match="while the request was on its way") as caught:
             await upload(http, f"http://127.0.0.1:{port}", 30_000_000)
     assert caught.value.begun
+
+
+class BrokenTls(httpcore.AsyncNetworkStream):
+    """A connection whose next record cannot be read, or written."""
+
+    def __init__(self, broken: str, one: socket.socket) -> None:
+        self._broken = broken
+        self._socket = one
+
+    async def _meet(self, what: str) -> None:
+        if what == self._broken:
+            raise ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed or bad record mac")
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """Fail, or wait."""
+        await self._meet("read")
+        await anyio.sleep_forever()
+        return b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Fail, or be done after a while."""
+        await anyio.lowlevel.checkpoint()
+        await self._meet("write")
+
+    def get_extra_info(self, info: str) -> Any:
+        """A socket, to be looked at."""
+        return self._socket if info == "socket" else None
+
+
+async def test_a_broken_record_is_told_as_it_is_whoever_meets_it():
+    """What reads beside a large piece leaves it to the writing; that raises the very error, and no group of them."""
+    one, other = socket.socketpair()
+    with one, other:
+        await EarlyAnswerStream(BrokenTls("read", one)).write(b"x" * 10**6)
+        with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+            await EarlyAnswerStream(BrokenTls("write", one)).write(b"x" * 10**6)
 
 
 async def test_what_never_had_a_connection_has_not_begun():

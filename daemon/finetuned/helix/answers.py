@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -99,9 +100,10 @@ class Keeper:
             self.body = bytes(self._pending)
 
     def close(self) -> None:
-        """Let go of what was written."""
+        """Let go of what was written; what the disk did not take is of no use."""
         if self.written is not None:
-            self.written.close()
+            with suppress(OSError):
+                self.written.close()
 
     def _write_down(self) -> None:
         try:

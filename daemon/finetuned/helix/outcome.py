@@ -34,6 +34,7 @@ from finetuned.errors import (
     KnownRefusal,
     NoSuchCall,
     NotFound,
+    NotKept,
     NotTheServer,
     Refusal,
     Refused,
@@ -169,7 +170,7 @@ def no_room(call: Call, url: str, why: str) -> ServerError:
     """Name the outcome of an answer that we cannot keep, for the disk is full or fails."""
     what = f"{call.method} {url}: the answer is long and cannot be kept: {why}"
     return (
-        Refused(what, remedy=Remedy.NO_ROOM) if call.effect is Effect.NONE else ReplyLost(what, remedy=Remedy.NO_ROOM)
+        NotKept(what, remedy=Remedy.NO_ROOM) if call.effect is Effect.NONE else ReplyLost(what, remedy=Remedy.NO_ROOM)
     )
 
 
@@ -274,7 +275,7 @@ def date_of(text: str) -> datetime | None:
     """Read a date of a header; null if it is none."""
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year that no date has
         return None
     return at if at.tzinfo else None
 

@@ -21,7 +21,17 @@ import httpx
 import msgspec
 
 from finetuned.backend import Capabilities, Observation, OnEnd, Pair, Push, Reply, Submission, not_counted
-from finetuned.errors import KnownRefusal, NotFound, NotTheServer, Refusal, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.errors import (
+    KnownRefusal,
+    NotFound,
+    NotKept,
+    NotTheServer,
+    Refusal,
+    Refused,
+    ReplyLost,
+    ServerError,
+    Unreachable,
+)
 from finetuned.helix import outcome, qa, wire
 from finetuned.helix.answers import Harvest
 from finetuned.helix.call import Call, get, ignore
@@ -300,9 +310,14 @@ class Sessions:
     async def _opened(
         self, session_id: str, job_id: str, uploads: Container[str], unread: MutableSequence[Unreachable]
     ) -> tuple[Observation, ...]:
-        """Open a session: it is the job's, or nothing is returned. It is put into `unread` if the server fails."""
+        """Open a session: it is the job's, or nothing is returned. It is put into `unread` if the server fails.
+
+        Raises Unreachable, NotKept.
+        """
         try:
             seen = await self.observe(session_id)
+        except NotKept:
+            raise
         except Refused:  # gone, somebody else's, or too long to be read: none that we made and lost
             return ()
         except Unreachable as error:

@@ -88,7 +88,7 @@ class EarlyAnswerStream(httpcore.AsyncNetworkStream):
             await anyio.lowlevel.checkpoint()  # what has come already is read first
             try:
                 await self._inner.write(buffer, timeout)
-            except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+            except (httpcore.NetworkError, httpcore.TimeoutException, ssl.SSLError) as error:
                 failed = error
             tasks.cancel_scope.cancel()
         if self._answered:
@@ -101,7 +101,7 @@ class EarlyAnswerStream(httpcore.AsyncNetworkStream):
         while True:
             try:
                 piece = await self._inner.read(_READ_BYTES)
-            except httpcore.NetworkError:  # the writing finds out
+            except (httpcore.NetworkError, ssl.SSLError):  # the writing finds out
                 return
             self._early = _without_go_on(self._early + piece)
             if self._early and (not piece or not _may_say_go_on(self._early)):

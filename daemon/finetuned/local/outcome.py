@@ -249,7 +249,7 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
 def _date(text: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year that no date has
         return None
     return at if at.tzinfo else None
 
