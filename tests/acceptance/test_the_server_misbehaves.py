@@ -374,6 +374,23 @@ async def test_what_was_missed_long_ago_makes_no_session_gone_sooner(a_place: AP
     assert (missed, place.jobs()[0]["attempt"], len(place.network.sent())) == (4, 1, 1)
 
 
+async def test_a_gateway_that_knows_nothing_makes_no_session_gone(a_place: APlace) -> None:
+    """It says of everything what the server says of a session that is gone: that is an outage, however long."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}], watch={"sweep": "5m"}, pace=Pace(train=9000.0))
+    for name in ("a.txt", "b.txt"):
+        place.drop(name, f"The otter of {name} is a mammal.")
+
+    async def script() -> None:
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"] * 2)
+        place.network.before = answer(404, "Not Found")
+        await place.pass_time(1800)
+        place.network.before = lambda _: None
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"}, within=20_000)
+
+    await place.run(until_idle=False, script=script)
+    assert len(place.network.sent()) == place.sessions_on_server() == 2
+
+
 async def test_a_session_that_is_always_gone_fails_the_job_in_the_end(a_place: APlace) -> None:
     """`attempts` bounds what a job may cost."""
     place = a_place(folder=[{"linger": "0s"}], submit={"attempts": 2, "lost_answer_settle": "5s"})

@@ -428,6 +428,14 @@ class Polls:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
             await context.in_ledger(context.ledger.attempts.missing, job, due_at=due_at, now=now)
             return
+        try:  # whatever says that all is missing may be another server
+            await context.backend_of(job).list_marks(1)
+        except Unreachable as error:
+            await context.unreachable(job, error)
+            return
+        except ServerError as error:
+            await context.poll_later(job.id, str(error))
+            return
         del self._missed[session]
         reason = f"session {job.session_id} is gone from {context.backend_of(job).capabilities.where}"
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
