@@ -94,6 +94,23 @@ async def test_tokens_that_are_not_told_are_estimated(endpoint: Endpoint, answer
     assert reply.tokens == 14 + 2
 
 
+async def test_no_answer_costs_more_than_a_ledger_can_add_up(endpoint: Endpoint):
+    """Some say -1, as a number without a sign."""
+    endpoint.always(said("words", tokens=2**64 - 1))
+    async with a_chat(endpoint.url) as one:
+        reply = await one.ask(ASKED)
+    assert (reply.text, reply.tokens) == ("words", 2 * (2**31 - 1))
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_an_answer_without_a_bottom_is_none(endpoint: Endpoint, status: int):
+    """Nor is an error that is nested for ever."""
+    endpoint.always(Answer(status=status, body=b"[" * 100_000))
+    async with a_chat(endpoint.url) as one:
+        with pytest.raises(ServerError):
+            await one.ask(ASKED)
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 async def test_a_stream_that_nobody_asked_for_is_read(endpoint: Endpoint, newline: str):
     """Its pieces are joined, and its tokens found in its last event."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +21,7 @@ from finetuned.local.program import LONGEST_LINE
 from finetuned.making.notes import ChunkState
 from finetuned.runtime import SystemRuntime
 from support.endpoint import Endpoint, a_text
-from support.trainings import lives, within
+from support.trainings import few_descriptors, lives, within
 from support.workshop import RUN, TEXT, Workshop, a_workshop
 
 REAL = SystemRuntime()
@@ -148,6 +150,54 @@ say({"chunk": 2, "question": 3})
     assert first.kept > 0
     assert {row.state for row in others} == {ChunkState.FAILED}
     assert "(4), such as: Loading model..." in (others[0].reason or "")
+
+
+async def test_lines_that_no_ledger_can_hold(tmp_path: Path):
+    """One nested for ever is no pair; a number of tokens has an end."""
+    program = (
+        BEGIN
+        + """
+print("[" * 100_000)
+for told in passages:
+    say({"chunk": told["chunk"], "pairs": list(pairs(told)), "tokens": 2**64 - 1})
+"""
+    )
+    async with a_shop(tmp_path, program) as shop:
+        counts = await shop.make(TEXT)
+        assert counts.kept > 0
+        assert counts.tokens == counts.chunks * (2**31 - 1)
+
+
+def test_a_text_that_cannot_be_read_for_now_is_not_gone(tmp_path: Path):
+    """The run waits for it: only one that was removed fails it."""
+    text = tmp_path / "a.txt"
+    text.write_text(TEXT)
+    (span, *_) = texts.spans(str(text), 10**6)
+    for read in (lambda: texts.spans(str(text), 10**6), lambda: texts.passage(str(text), span)):
+        with few_descriptors(0), pytest.raises(Unreachable, match="cannot be read: Too many open files"):
+            read()
+    text.unlink()
+    for read in (lambda: texts.spans(str(text), 10**6), lambda: texts.passage(str(text), span)):
+        with pytest.raises(Refused, match="cannot be read: No such file"):
+            read()
+
+
+async def test_a_program_that_cannot_be_watched_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No descriptor is left for its end: nothing of it goes on, and it is tried again."""
+    opened, tried = os.pidfd_open, []
+
+    def pidfd_open(pid: int, flags: int = 0) -> int:
+        tried.append(pid)
+        if len(tried) == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(pid, flags)
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    async with a_shop(tmp_path, LINES) as shop:
+        with pytest.raises(Unreachable, match="cannot be started: Too many open files"):
+            await shop.make(TEXT)
+        assert not any(map(lives, tried))
+        assert (await shop.make(TEXT)).kept == 40
 
 
 async def test_a_program_that_says_nothing_well_taught_nothing(tmp_path: Path):

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.clock import steady
+from finetuned.errors import Unreachable
 from finetuned.local import slurm_verdict as verdicts
 from finetuned.local import slurm_words as words
 from finetuned.local.place import Cause, Look, State
+from finetuned.local.slurm_calls import Calls
 from finetuned.local.slurm_files import NOBODY, Seen
 from finetuned.local.slurm_words import REASONS, STATES, Job
+from support.trainings import few_descriptors
 
 QUEUE = """\
 5|CANCELLED|None|node1|finetuned-abc.1.5
@@ -219,3 +223,18 @@ def test_the_page_has_the_tables():
     page = (Path(words.__file__).parents[1] / "docs" / "slurm.md").read_text()
     assert words.table_of_states() in page
     assert words.table_of_reasons() in page
+
+
+@pytest.mark.anyio
+async def test_an_accounting_that_cannot_be_asked_for_now_is_asked_again(tmp_path: Path) -> None:
+    """Too many files are open: that does not say that there is none, by which a job would count as lost."""
+    program = tmp_path / "sacct"
+    program.write_text("#!/bin/sh\necho '7|TIMEOUT|0:0|node1|finetuned-abc.1'\n")
+    program.chmod(0o755)
+    calls = Calls({"PATH": str(tmp_path)}, steady)
+    with few_descriptors(0), pytest.raises(Unreachable, match="Too many open files"):
+        await calls.accounted("finetuned-abc.1")
+    (job,) = await calls.accounted("finetuned-abc.1")
+    assert job.state == "TIMEOUT"
+    program.unlink()
+    assert await calls.accounted("finetuned-abc.1") == []

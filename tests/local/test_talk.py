@@ -77,6 +77,18 @@ async def test_further_turns_are_sent_with_what_was_said(root: Path) -> None:
     assert not is_talk("../../etc.1")
 
 
+async def test_half_a_line_costs_no_other_turn(root: Path) -> None:
+    """A machine that went down may have left one, cut within a letter."""
+    async with talks(root) as one:
+        first = await one.chat("Hello", session_id="notes-1.1")
+        (file,) = root.glob("notes-1.1/talks/*.jsonl")
+        with file.open("ab") as lines:
+            lines.write(b'{"asked": "caf\xc3')
+        second = await one.chat("And now?", session_id=first.session_id)
+        third = await one.chat("And then?", session_id=first.session_id)
+    assert [one.turn for one in (first, second, third)] == ["1", "2", "3"]
+
+
 async def test_chats_at_once_share_one_server(root: Path) -> None:
     """Each is as a process of its own."""
 

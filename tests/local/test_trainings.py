@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -15,9 +16,9 @@ from finetuned.backend import Part
 from finetuned.errors import Refused, Unreachable
 from finetuned.local.backend import Local
 from finetuned.local.place import State
-from finetuned.local.runs import Order, Run, Runs, Written
+from finetuned.local.runs import Lessons, Made, Order, Run, Runs, Written
 from finetuned.local.trainings import Trainings
-from finetuned.local.values import Progress
+from finetuned.local.values import OnProgress, Progress
 from finetuned.settings import TrainerSettings
 from support.trainings import SYSTEM, begun, few_descriptors, here, holder, shell, within
 
@@ -48,6 +49,17 @@ def trainings(runs: Runs, publish: Path, command: tuple[str, ...] = COPY) -> Tra
     """One at a time, by a command."""
     settings = TrainerSettings(kind="command", command=command, publish=str(publish), nice=0)
     return Trainings(runs, here(), settings, SYSTEM)
+
+
+class NothingToMake:
+    """All pairs are there."""
+
+    async def probe(self) -> None:
+        """Pairs could be made."""
+
+    async def make(self, run: Run, _on_progress: OnProgress) -> NoReturn:
+        """Nobody asks for any."""
+        raise AssertionError(run.id)
 
 
 def no_part(part: Part) -> NoReturn:
@@ -111,6 +123,43 @@ async def test_a_run_is_not_removed_while_its_training_cannot_be_found(runs: Run
     assert (await here().look(str(under_way))).state is State.RUNNING
     await backend.delete(run.id)
     assert not under_way.exists()
+
+
+async def test_what_cannot_be_cleared_or_listed_ends_no_daemon(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of a removed run stays, a file is no run, and a disk that fails for a moment is waited for."""
+    run = a_run(runs, "a-job.1")
+    (tmp_path / "runs" / ".an-old-job.1.gone").mkdir()
+    (tmp_path / "runs" / "no-job.1").touch()
+    told: list[tuple[str, str]] = []
+    rmdir, scandir, failed = os.rmdir, os.scandir, []
+
+    def fail(path: str, *words: Any, **more: Any) -> None:
+        if str(path).endswith(".gone"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        rmdir(path, *words, **more)
+
+    def fail_once(path: Any = ".") -> Any:
+        if path == str(tmp_path / "runs") and not failed:
+            failed.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "rmdir", fail)
+    monkeypatch.setattr(os, "scandir", fail_once)
+    backend = Local(
+        runs, machine=SYSTEM, open_part=no_part, maker=NothingToMake(), trainer=trainings(runs, tmp_path / "models")
+    )
+    backend.on_trouble = lambda *words: told.append(words)
+    run.write("made.json", Made(lessons={"a.txt": Lessons(pairs=1)}))
+    async with anyio.create_task_group() as group:
+        group.start_soon(backend.serve)
+        await within(lambda: run.ended is not None)
+        group.cancel_scope.cancel()
+    assert run.ended is not None
+    assert run.ended.model
+    assert [name for name, _ in told[:2]] == ["what is left of a removed run", "all runs"]
 
 
 async def test_a_further_try_says_which_it_is(runs: Runs, tmp_path: Path) -> None:

@@ -136,12 +136,26 @@ class Local:
         async with anyio.create_task_group() as group:
             self._group = group
             try:
-                await self._machine.in_thread(self._runs.clear)
-                for run in await self._machine.in_thread(self._open_runs):
+                for run in await self._found():
                     self._carry_on(run)
                 await anyio.sleep_forever()
             finally:
                 self._group = None
+
+    async def _found(self) -> list[Run]:
+        """List the open runs, once what was left of others is cleared; what may pass is waited out."""
+        tries = 0
+        while True:
+            try:
+                for error in await self._machine.in_thread(self._runs.clear):
+                    self.on_trouble("what is left of a removed run", _unusable(error, self._runs.root).with_remedy())
+                return await self._machine.in_thread(self._open_runs)
+            except OSError as error:
+                tries += 1
+                if tries == 1:
+                    self.on_trouble("all runs", _unusable(error, self._runs.root).with_remedy())
+                with anyio.move_on_after(_pause(tries)):
+                    await anyio.sleep_forever()
 
     def _open_runs(self) -> list[Run]:
         return [run for run in self._runs.all() if self._is_open(run)]
@@ -166,7 +180,7 @@ class Local:
             with task.scope:
                 while not await self._went_on(run):
                     tries += 1
-                    with anyio.move_on_after(min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(tries, 20))):
+                    with anyio.move_on_after(_pause(tries)):
                         await anyio.sleep_forever()
         finally:
             del self._tasks[run.id]
@@ -419,6 +433,11 @@ class Local:
             or Written(question=pair.question, answer=pair.answer, document=pair.document or "")
             for pair in pairs
         )
+
+
+def _pause(tries: int) -> float:
+    """Tell how long is waited after so many tries in vain, in seconds."""
+    return min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(tries, 20))
 
 
 def _told(run: Run, error: FinetunedError | OSError) -> str:

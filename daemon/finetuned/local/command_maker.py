@@ -21,6 +21,7 @@ from finetuned.errors import ReplyLost
 from finetuned.local import texts
 from finetuned.local.machine import Machine
 from finetuned.local.program import talk
+from finetuned.local.said import UNREADABLE, count
 from finetuned.making.notes import ChunkRow
 from finetuned.paths import escape
 from finetuned.settings.local import MakerSettings
@@ -87,7 +88,7 @@ class _Heard:
             return
         try:
             said = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             said = None
         number = said.get("chunk") if isinstance(said, dict) else None
         if isinstance(number, int) and number in self._left and isinstance(said, dict):
@@ -111,6 +112,5 @@ class _Heard:
         return f"the program wrote lines that are no pairs of a passage ({self._broken}), such as: {self._first_broken}"
 
     async def _is_over(self, number: int, tokens: object) -> None:
-        cost = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0 else 0
         raw = msgspec.json.encode({"pairs": self._pairs.pop(number, [])}).decode()
-        await self._keep(self._left.pop(number), raw, cost)
+        await self._keep(self._left.pop(number), raw, count(tokens))

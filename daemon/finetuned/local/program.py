@@ -51,8 +51,7 @@ async def talk(
     Raises Unreachable if it cannot be started, ReplyLost if it does not end well; what was heard by then counts.
     """
     name = escape(os.path.basename(command[0]))
-    process = await machine.in_thread(_started, command)
-    one = _Talk(process)
+    one = _Talk(*await machine.in_thread(_started, command))
     in_time = False
     try:
         with anyio.move_on_after(within):
@@ -78,9 +77,10 @@ async def talk(
 _BY_HAND: Final = "try it by hand: it reads passages as JSON Lines, and writes pairs as JSON Lines"
 
 
-def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def _started(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the program, and open its process. Raises Unreachable."""
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             bufsize=0,
             env=environment(os.environ),
@@ -89,6 +89,12 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        try:
+            return process, os.pidfd_open(process.pid)
+        except OSError:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
     except OSError as error:
         raise Unreachable(
             f"{escape(command[0])} cannot be started: {error.strerror}",
@@ -99,9 +105,9 @@ def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
 class _Talk:
     """What is said to a program, and what it says."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ends: int) -> None:
         self._process = process
-        self._ends = os.pidfd_open(process.pid)
+        self._ends = ends
         self._pipes = [cast("IO[bytes]", pipe) for pipe in (process.stdin, process.stdout, process.stderr)]
         for pipe in self._pipes:
             os.set_blocking(pipe.fileno(), False)

@@ -362,12 +362,17 @@ class Runs:
             sync_folder(self.root)
         _remove(gone)
 
-    def clear(self) -> None:
-        """Remove what a crash left of runs that were laid or removed."""
+    def clear(self) -> list[OSError]:
+        """Remove what a crash left of runs that were laid or removed; return what keeps some of it."""
+        kept = []
         with suppress(FileNotFoundError):
             for name in os.listdir(self.root):
                 if re.fullmatch(r"\..+\.(new|gone)", name):
-                    _remove(os.path.join(self.root, name))
+                    try:
+                        _remove(os.path.join(self.root, name))
+                    except OSError as error:
+                        kept.append(error)
+        return kept
 
 
 def lay(path: str, content: bytes) -> None:

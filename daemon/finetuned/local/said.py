@@ -17,6 +17,10 @@ from finetuned.model import Value
 
 #: bytes of text for each token of an estimate: fewer than most models need for English, about right for other scripts
 TOKEN_BYTES: Final = 3
+#: the most tokens that one answer is believed to have cost
+MOST_TOKENS: Final = 2**31 - 1
+#: what is no JSON, or bottomless
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DATA: Final = b"data:"
 
 
@@ -60,7 +64,7 @@ def reply(body: bytes, *, is_stream: bool, asked_bytes: int) -> Reply | Complain
     for event in _events(body) if is_stream or body.lstrip()[:5] in {b"data:", b"event"} else [body]:
         try:
             value = msgspec.json.decode(event)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise NotAnAnswer(f"it is no JSON ({error})") from error
         if not isinstance(value, dict):
             raise NotAnAnswer("it is no JSON object")
@@ -74,7 +78,7 @@ def complaint(body: bytes) -> Complaint:
     """Read what stands in an answer that is none of the 200s."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Complaint(words=body.decode("utf-8", "replace"))
     return complaint_of(value)
 
@@ -96,7 +100,7 @@ def models(body: bytes) -> tuple[str, ...]:
     """Read the names in a list of models; none if it is no such list."""
     try:
         value = msgspec.json.decode(body) if body.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ()
     rows = value.get("data") or value.get("models") if isinstance(value, dict) else value
     if not isinstance(rows, list):
@@ -142,7 +146,7 @@ class _Told:
     def _add(self, usage: object) -> None:
         if not isinstance(usage, dict):
             return
-        prompt, completion, total = (_count(usage.get(f"{what}_tokens")) for what in ("prompt", "completion", "total"))
+        prompt, completion, total = (count(usage.get(f"{what}_tokens")) for what in ("prompt", "completion", "total"))
         self._tokens = max(prompt + completion, total) or self._tokens
 
     def reply(self, asked_bytes: int) -> Reply:
@@ -161,8 +165,9 @@ class _Told:
         )
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def count(value: object) -> int:
+    """Read a number of tokens; none is larger than a ledger can add up."""
+    return min(value, MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _content(value: object) -> str:

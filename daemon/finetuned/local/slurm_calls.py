@@ -110,7 +110,9 @@ class Calls:
         asked = ["--allocations", "--noheader", "--parsable2", "--starttime=now-90days", f"--user={self._user}"]
         try:
             said = await self._run("sacct", *asked, f"--name={name}", f"--format={words.FIELDS}")
-        except Unreachable:  # its program is not installed
+        except Unreachable as error:
+            if not isinstance(error.__cause__, FileNotFoundError):  # else its program is not installed
+                raise
             said = Said(1, "", "accounting storage is disabled")
         if said is not None and said.code != 0 and "disabled" in said.err:
             self._accounts = False

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -151,17 +152,19 @@ class _File:
         turns = []
         with suppress(FileNotFoundError), open(self._path, "rb") as lines:
             for line in lines:
-                with suppress(msgspec.DecodeError):  # a machine that went down may have left half a line
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # a machine that went down left half a line
                     turns.append(msgspec.json.decode(line, type=Turn))
         return turns
 
     def add(self, turn: Turn) -> None:
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, msgspec.json.encode(turn) + b"\n")
-        finally:
-            os.close(descriptor)
+        with open(os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", 0) as file:
+            end = file.seek(0, os.SEEK_END)
+            half = end and os.pread(file.fileno(), 1, end - 1) != b"\n"
+            line = (b"\n" if half else b"") + msgspec.json.encode(turn) + b"\n"
+            if file.write(line) != len(line):
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
 
 
 def _model_of(run: Run) -> str:

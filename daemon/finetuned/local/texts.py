@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import BinaryIO, Final
 
-from finetuned.errors import Refused
+from finetuned.errors import Refused, ServerError, Unreachable
 from finetuned.making.chunks import cut
 from finetuned.making.values import Chunk, Span
 from finetuned.paths import escape
@@ -17,7 +17,7 @@ _BLOCK: Final = 256 * 1024
 
 
 def spans(path: str, size: int) -> list[Span]:
-    """Cut a text into passages of about `size` bytes. Raises Refused."""
+    """Cut a text into passages of about `size` bytes. Raises Refused, Unreachable."""
     try:
         with open(path, "rb") as file:
             return [chunk.span for chunk in cut(_blocks(file), size)]
@@ -34,7 +34,7 @@ def _blocks(file: BinaryIO) -> Iterator[str]:
 
 
 def passage(path: str, span: Span) -> Chunk:
-    """Read a passage again. Raises Refused if its text is not what it was."""
+    """Read a passage again. Raises Refused if its text is not what it was, and Unreachable."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -51,9 +51,12 @@ def passage(path: str, span: Span) -> Chunk:
     return Chunk(span=span, text=raw.decode())
 
 
-def _unreadable(path: str, error: OSError | UnicodeDecodeError) -> Refused:
+def _unreadable(path: str, error: OSError | UnicodeDecodeError) -> ServerError:
     why = error.strerror if isinstance(error, OSError) else f"it is no UTF-8: {error}"
+    what = f"the text {escape(path)} cannot be read: {why}"
+    if not isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | UnicodeDecodeError):
+        return Unreachable(what, remedy="see to that disk, and to who may use it; it is tried again")
     return Refused(
-        f"the text {escape(path)} cannot be read: {why}",
+        what,
         remedy="see whether somebody removed it from the folders of runs; `finetuned retry` begins anew",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -65,7 +66,9 @@ def base_of(path: str) -> str:
 
     Raises Refused.
     """
-    told = read_tuned(path)
+    told = None
+    with suppress(OSError):  # what is read next tells
+        told = read_tuned(path)
     if told is not None and told.base:
         return told.base
     try:

@@ -129,11 +129,11 @@ def withdraw(target: str, run: str) -> bool:
 
 
 def read_tuned(folder: str) -> Tuned | None:
-    """Read what a folder tells of itself; null if it is no tuned model of ours."""
+    """Read what a folder tells of itself; null if it is no tuned model of ours. Raises OSError."""
     try:
         with open(os.path.join(folder, TOLD), "rb") as file:
             return msgspec.json.decode(file.read(), type=Tuned)
-    except (OSError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
 
 
