@@ -22,8 +22,6 @@ from finetuned.cli.made import sentences
 from finetuned.cli.output import Row, placed
 from finetuned.cli.places import Place
 from finetuned.cli.terminal import harmless, quoted, seen
-from finetuned.folders.names import JOB_ID
-from finetuned.folders.pace import PAUSE, PAUSES
 from finetuned.lifecycle import FILE_ENDS
 from finetuned.model import DONE
 from finetuned.paths import path_of
@@ -255,6 +253,8 @@ class Story:
 
     def _unknown_end(self, path: str) -> str | None:
         """Find a learned file of this name that a job has put away of which the ledger knows nothing."""
+        from finetuned.folders.names import JOB_ID
+
         rules, reader = self._place.rules, self._reader
         if rules is None or reader is None:
             return None
@@ -382,6 +382,8 @@ class Story:
         why_not = self._place.not_taken()
         if why_not:
             return f"a change: {why_not}"
+        from finetuned.folders.pace import PAUSE, PAUSES
+
         quiet = span(self._place.folder(rules).quiet_time)
         paused = f"three times the longest pause of who wrote to it, {span(PAUSES * PAUSE)} at most"
         return f"{quiet} without a change, or {paused}, and for every program that has it open to close it"
