@@ -26,6 +26,7 @@ class Limits:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._splits = Splits(context)
+        self._lowered: dict[str, int] = {}  # by url: what a request was found to be limited to, until one went through
 
     async def too_much(self, job: Job, told: Quota | None, words: str) -> None:
         """Halve a job that has more chunks than the plan allows in one session, or refuse its only file."""
@@ -45,6 +46,7 @@ class Limits:
         url = context.url_of(job)
         known = (await context.in_ledger(context.ledger.servers.get, url)).max_request
         allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
+        self._lowered[url] = min(allowed, self._lowered.get(url, allowed))
         if allowed != known:
             await context.in_ledger(context.ledger.servers.request_allowed, url, allowed, context.runtime.now())
         words = str(error)
@@ -53,11 +55,13 @@ class Limits:
         )
 
     async def fits(self, job: Job, order: Submission, known: int | None) -> bool:
-        """Tell whether the job may be sent as it is, `known` to be the limit; else halve it.
+        """Tell whether the job may be sent as it is, `known` to have been the limit a moment ago; else halve it.
 
         A single file is sent, and finds out.
         """
-        size = order.bytes
+        size, lowered = order.bytes, self._lowered.get(self._context.url_of(job))
+        if lowered is not None:  # by what was sent beside it
+            known = lowered if known is None else min(known, lowered)
         if job.files < 2 or known is None or size <= known:
             return True
         words = f"a proxy in front of the server limits requests: {size} bytes are more than the {known} that are tried"
@@ -68,6 +72,7 @@ class Limits:
         """Write down that a request got through: one larger than was thought possible tells a larger limit."""
         servers, url = self._context.ledger.servers, self._context.url_of(job)
         known = servers.get(url).max_request
+        self._lowered.pop(url, None)
         if known is not None and order.bytes > known:
             servers.request_allowed(url, order.bytes, self._context.runtime.now())
 
