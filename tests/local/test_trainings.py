@@ -128,12 +128,16 @@ async def test_a_run_is_not_removed_while_its_training_cannot_be_found(runs: Run
 async def test_what_cannot_be_cleared_or_listed_ends_no_daemon(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left of a removed run stays, a file is no run, and a disk that fails for a moment is waited for."""
+    """What is left of a removed run stays, a file is no run, one that is closed to us keeps nobody up.
+
+    A disk that fails for a moment is waited for.
+    """
     run = a_run(runs, "a-job.1")
     (tmp_path / "runs" / ".an-old-job.1.gone").mkdir()
     (tmp_path / "runs" / "no-job.1").touch()
+    (tmp_path / "runs" / "closed-job.1").mkdir()
     told: list[tuple[str, str]] = []
-    rmdir, scandir, failed = os.rmdir, os.scandir, []
+    rmdir, scandir, stat, failed = os.rmdir, os.scandir, os.stat, []
 
     def fail(path: str, *words: Any, **more: Any) -> None:
         if str(path).endswith(".gone"):
@@ -146,6 +150,12 @@ async def test_what_cannot_be_cleared_or_listed_ends_no_daemon(
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         return scandir(path)
 
+    def closed(path: Any, *words: Any, **more: Any) -> os.stat_result:
+        if str(path).endswith("closed-job.1/order.json"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return stat(path, *words, **more)
+
+    monkeypatch.setattr(os, "stat", closed)
     monkeypatch.setattr(os, "rmdir", fail)
     monkeypatch.setattr(os, "scandir", fail_once)
     backend = Local(

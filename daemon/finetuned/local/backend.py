@@ -144,18 +144,22 @@ class Local:
 
     async def _found(self) -> list[Run]:
         """List the open runs, once what was left of others is cleared; what may pass is waited out."""
+        for error in await self._machine.in_thread(self._runs.clear):
+            self.on_trouble("what is left of a removed run", _unusable(error, self._runs.root).with_remedy())
         tries = 0
         while True:
             try:
-                for error in await self._machine.in_thread(self._runs.clear):
-                    self.on_trouble("what is left of a removed run", _unusable(error, self._runs.root).with_remedy())
-                return await self._machine.in_thread(self._open_runs)
+                found = await self._machine.in_thread(self._open_runs)
             except OSError as error:
                 tries += 1
                 if tries == 1:
                     self.on_trouble("all runs", _unusable(error, self._runs.root).with_remedy())
                 with anyio.move_on_after(_pause(tries)):
                     await anyio.sleep_forever()
+            else:
+                if tries:
+                    self.on_trouble("all runs", "")
+                return found
 
     def _open_runs(self) -> list[Run]:
         return [run for run in self._runs.all() if self._is_open(run)]
@@ -337,7 +341,7 @@ class Local:
     def _marks(self, most: int, wanted: Collection[str]) -> dict[str, str]:
         marks = {}
         for run_id in [*wanted][:most] if wanted else [run.id for run in self._runs.all()[:most]]:
-            with suppress(FinetunedError):  # it is told of when it is asked for by itself
+            with suppress(FinetunedError, OSError):  # it is told of when it is asked for by itself
                 marks[run_id] = self._observed(self._runs.run(run_id)).list_mark or ""
         return marks
 
@@ -405,7 +409,7 @@ class Local:
 
     def kept_models(self) -> Sequence[str]:
         """List the runs that have a model, or trainings. Raises OSError."""
-        return [run.id for run in self._runs.all() if run.has(MODEL) or run.tries()]
+        return [run.id for run in self._runs.all() if run.has(MODEL) or run.was_tried]
 
     def remove_model(self, session_id: str) -> None:
         """Remove a run's model, and its trainings. Raises OSError."""
@@ -441,7 +445,9 @@ def _pause(tries: int) -> float:
 
 
 def _told(run: Run, error: FinetunedError | OSError) -> str:
-    return error.with_remedy() if isinstance(error, FinetunedError) else f"{run.path}: {error.strerror}"
+    if isinstance(error, FinetunedError):
+        return error.with_remedy()
+    return f"{error.filename if isinstance(error.filename, str) else run.path}: {error.strerror}"
 
 
 def _standing(run: Run, made: Made | None, ended: Ended | None, progress: Progress) -> tuple[Status, str]:

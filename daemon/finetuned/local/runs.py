@@ -188,6 +188,13 @@ class Run:
             )
         return 0
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether a training was begun, as far as can be seen."""
+        with suppress(OSError):
+            return self.tries() > 0
+        return False
+
     def training(self, number: int) -> str:
         """Return the folder of a training."""
         return self.at(f"{_TRY}{number}")
@@ -342,8 +349,13 @@ class Runs:
         with suppress(FileNotFoundError), os.scandir(self.root) as entries:
             for entry in entries:
                 if _MARKER.fullmatch(entry.name):
-                    with suppress(FileNotFoundError, NotADirectoryError):
-                        found.append((os.stat(os.path.join(entry.path, "order.json")).st_mtime_ns, entry.name))
+                    try:
+                        laid = os.stat(os.path.join(entry.path, "order.json")).st_mtime_ns
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue
+                    except OSError:  # who looks at it finds out, and tells
+                        laid = 0
+                    found.append((laid, entry.name))
         return [self.run(name) for _, name in sorted(found, reverse=True)]
 
     def of_job(self, job_id: str) -> list[Run]:
@@ -364,14 +376,19 @@ class Runs:
 
     def clear(self) -> list[OSError]:
         """Remove what a crash left of runs that were laid or removed; return what keeps some of it."""
-        kept = []
-        with suppress(FileNotFoundError):
-            for name in os.listdir(self.root):
-                if re.fullmatch(r"\..+\.(new|gone)", name):
-                    try:
-                        _remove(os.path.join(self.root, name))
-                    except OSError as error:
-                        kept.append(error)
+        kept: list[OSError] = []
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return kept
+        except OSError as error:
+            return [error]
+        for name in names:
+            if re.fullmatch(r"\..+\.(new|gone)", name):
+                try:
+                    _remove(os.path.join(self.root, name))
+                except OSError as error:
+                    kept.append(error)
         return kept
 
 

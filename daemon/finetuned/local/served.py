@@ -105,7 +105,6 @@ class Served:
                 if await self._is_well(port.port):
                     return port.port
             except TimeoutError:
-                await self._machine.in_thread(self._stop)
                 raise self._complaint(f"does not listen within {COMES_UP_WITHIN:g} s") from None
             except _NotUp:
                 pass

@@ -133,7 +133,7 @@ def read_tuned(folder: str) -> Tuned | None:
     try:
         with open(os.path.join(folder, TOLD), "rb") as file:
             return msgspec.json.decode(file.read(), type=Tuned)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, msgspec.DecodeError):
         return None
 
 
