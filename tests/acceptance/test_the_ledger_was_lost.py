@@ -82,7 +82,10 @@ async def test_a_running_job_is_adopted_from_its_note(a_place: APlace) -> None:
         assert all(pair["file"] for pair in reader.pairs())
 
 
-async def test_a_claimed_file_that_cannot_be_read_for_now(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("runs_on", [False, True])
+async def test_a_claimed_file_that_cannot_be_read_for_now(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch, runs_on: bool
+) -> None:
     """The job stays where it is until the disk lets it be known: its files are not given back, and sent once more."""
     place = a_place(folder=[{"linger": "0s"}], pace=SLOW)
     place.drop("a.txt", GREY)
@@ -97,10 +100,16 @@ async def test_a_claimed_file_that_cannot_be_read_for_now(a_place: APlace, monke
         return opened(name, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", fail)
-    await place.run()
-    assert place.files() == {}
-    assert len(list(place.notes.glob(".processing/*/*.txt"))) == 2
-    fails.clear()
+
+    async def script() -> None:
+        await place.pass_time(150.0)
+        assert place.files() == {}
+        assert len(list(place.notes.glob(".processing/*/*.txt"))) == 2
+        fails.clear()
+        if runs_on:
+            await place.until(lambda: set(place.states().values()) == {"learned"})
+
+    await place.run(until_idle=False, script=script)
     await place.run()
     assert place.states() == {"a.txt": "learned", "b.txt": "learned"}
     assert len(place.network.sent()) == 1

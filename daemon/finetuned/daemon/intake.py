@@ -33,6 +33,7 @@ from finetuned.folders.pace import WRITER_WAIT
 from finetuned.folders.sweep import Seen
 from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
+from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files one round reads right after a sweep, so that the first job is soon sent, and how many later on
 BATCH: Final = 100
@@ -62,6 +63,9 @@ class Intake:
         self._held: set[str] = set()
         self._released: set[str] = set()
         self._left_alone: dict[str, float] = {}
+        #: by folder, the claimed jobs that the disk does not let be known, and when they are looked at again (steady)
+        self._stuck: dict[str, set[str]] = {}
+        self._again_at: dict[str, float] = {}
         self._noted: dict[str, tuple[dict[str, int], dict[str, str]]] = {}
         self._backlog: dict[str, list[Seen]] = {}
         self._log = logs.get()
@@ -141,7 +145,8 @@ class Intake:
         try:
             await context.in_thread(folder.hold)
             await self._check_it_is_ours(folder)
-            await reconcile(context, folder)
+            self._stuck[folder.name] = await reconcile(context, folder)
+            self._again_at[folder.name] = context.runtime.steady() + LONGEST_DISK_WAIT
         except (FolderError, FileProblem) as error:
             why = f"{PROCESSING} in {folder.root} {error}" if isinstance(error, FileProblem) else error.with_remedy()
             folder.close()
@@ -202,10 +207,18 @@ class Intake:
             if context.is_retired(folder.name):
                 await self._release(folder)
                 return None
+            await self._look_at_stuck(folder)
             return await self._take_in(folder)
         except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
             await self._is_away(folder, error.with_remedy())
             return None
+
+    async def _look_at_stuck(self, folder: DropFolder) -> None:
+        """Look again at claimed jobs that the disk did not let be known, if it is time."""
+        steady = self._context.runtime.steady()
+        if self._stuck.get(folder.name) and steady >= self._again_at[folder.name]:
+            self._again_at[folder.name] = steady + LONGEST_DISK_WAIT
+            self._stuck[folder.name] = await reconcile(self._context, folder, self._stuck[folder.name])
 
     async def _release(self, folder: DropFolder) -> None:
         """Let go of a retired folder once nothing of it is left to do: another finetuned may want it."""

@@ -12,6 +12,8 @@ restored from an older copy, takes up again what is there.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
@@ -27,21 +29,30 @@ _AGAIN = {JobState.FAILED, JobState.CANCELLED}
 _LOST = {FileState.FAILED, FileState.BARREN}
 
 
-async def reconcile(context: Context, folder: DropFolder) -> None:
-    """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
+async def reconcile(context: Context, folder: DropFolder, only: Container[str] | None = None) -> set[str]:
+    """Bring ledger and folder together, before the folder's first sweep. Raises Away.
+
+    Return the jobs that the disk does not let be known for now; with `only`, just those are looked at again.
+    """
+    stuck = set()
     await context.in_ledger(
         context.ledger.folders.renamed, folder.name, folder.root, context.folders, context.runtime.now()
     )
     under_way = {job.id for job in await context.in_ledger(context.ledger.jobs.open)}
     for job_id, note in await context.in_thread(folder.processing, under_way):
+        if only is not None and job_id not in only:
+            continue
         job = await context.in_ledger(context.ledger.jobs.get, job_id)
         try:
             if job is None:
                 await context.in_thread(_take_up, context, folder, job_id, note)
             elif job.state in JOB_ENDS and job.archived:
                 await context.in_thread(_go_on, context, folder, job, note)
-        except FileProblem as error:  # it stays where it is; the next start tries again
-            logs.get().warning("leftovers_stuck", job=job_id, folder=folder.name, why=str(error))
+        except FileProblem as error:  # it stays where it is, and is tried again
+            stuck.add(job_id)
+            if only is None:
+                logs.get().warning("leftovers_stuck", job=job_id, folder=folder.name, why=str(error))
+    return stuck
 
 
 def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | None) -> None:
