@@ -4,8 +4,8 @@
    costs is spent in a thread, by a few hooks at a time, so that no hook holds up the loop, whatever it does.
 2. The cursor moves after the message was taken: a crash between the two sends it again. A message that was taken and
    could not be noted, since the ledger is stuck, is noted later, and not sent again by this daemon.
-3. A hook that fails is tried again with pauses that grow to LONGEST_PAUSE. Once it has failed for GIVE_UP_AFTER, what
-   is as old as that is given up, in one event; what is younger waits on.
+3. A hook that fails is tried again with pauses that grow to LONGEST_PAUSE. Once it has failed for GIVE_UP_AFTER, and
+   GIVE_UP_TRIES times, what is as old as that is given up, in one event; what is younger waits on.
 4. A daemon that stops begins no message, and lets those under way end for a short grace; one that was cut is sent
    again at the next start.
 """

@@ -179,7 +179,7 @@ class Polls:
             now = context.runtime.now()
             due_at = now + context.back_off(session.tries + 1, context.longest_pause(session.url))
             await context.in_ledger(context.ledger.attempts.discard_later, session, due_at)
-            if isinstance(error, Unreachable):
+            if isinstance(error, Unreachable) and not context.backends[session.url].capabilities.is_here:
                 await self._context.server_failed(session.url, error)
         else:
             where = context.backends[session.url].capabilities.where
@@ -428,8 +428,10 @@ class Polls:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
             await context.in_ledger(context.ledger.attempts.missing, job, due_at=due_at, now=now)
             return
+        backend = context.backend_of(job)
         try:  # whatever says that all is missing may be another server
-            await context.backend_of(job).list_marks(1)
+            if not backend.capabilities.is_here:
+                await backend.list_marks(1)
         except Unreachable as error:
             await context.unreachable(job, error)
             return

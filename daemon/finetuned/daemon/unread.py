@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from finetuned.daemon.context import Context
-from finetuned.errors import Away, FileProblem, FinetunedError, Unusable
+from finetuned.errors import Away, Changed, FileProblem, FinetunedError, Unusable
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, File, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
@@ -86,6 +86,9 @@ class Unread:
                 size += content.bytes
             except (FileProblem, Away) as error:
                 content = error
+                folder, lies = self._context.folders[file.folder], file.location or file.path
+                if isinstance(error, Unusable) and file.signature and folder.has_changed(lies, file.signature):
+                    content = Changed("it changed while it waited")  # which the next sweep sees
             found.append((file, content))
             self._context.moves_on()
             if size >= MOST_READ:

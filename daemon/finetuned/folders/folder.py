@@ -155,7 +155,10 @@ class DropFolder(Places):
 
     def _claim_moved(self, job_id: str, note: bytes, one: Wanted) -> str | FileProblem | None:
         """Take a file that a person moved within its job's folders, or that an older ledger believes elsewhere."""
-        found = self.locate(job_id, one.content)
+        try:
+            found = self.locate(job_id, one.content)
+        except FileProblem as error:
+            return error
         if found is None or found == one.source:
             return None
         return self._claim([(job_id, note, [Wanted(source=found, name=one.name, content=one.content)])])[0][0]
