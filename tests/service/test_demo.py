@@ -97,7 +97,7 @@ def running_below(folder: Path) -> list[str]:
     found = []
     for line in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            found.append(line.read_text().replace("\0", " "))
+            found.append(os.fsdecode(line.read_bytes()).replace("\0", " "))
     return [words for words in found if str(folder) in words]
 
 
