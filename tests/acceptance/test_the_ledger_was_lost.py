@@ -92,17 +92,19 @@ async def test_a_claimed_file_that_cannot_be_read_for_now(
     place.drop("b.txt", ROUND)
     await until_state(place, "running")
     lose_ledger(place)
-    opened, fails = os.open, [True]
+    opened, fails = os.open, {"a.txt"}
 
     def fail(name: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-        if name == "a.txt" and fails:
+        if name in fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return opened(name, flags, mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", fail)
 
     async def script() -> None:
-        await place.pass_time(150.0)
+        await place.pass_time(30.0)
+        fails.add(".processing")
+        await place.pass_time(120.0)
         assert place.files() == {}
         assert len(list(place.notes.glob(".processing/*/*.txt"))) == 2
         fails.clear()

@@ -218,7 +218,8 @@ class Intake:
         steady = self._context.runtime.steady()
         if self._stuck.get(folder.name) and steady >= self._again_at[folder.name]:
             self._again_at[folder.name] = steady + LONGEST_DISK_WAIT
-            self._stuck[folder.name] = await reconcile(self._context, folder, self._stuck[folder.name])
+            with suppress(FileProblem):  # not even what lies claimed can be listed: they stay stuck
+                self._stuck[folder.name] = await reconcile(self._context, folder, self._stuck[folder.name])
 
     async def _release(self, folder: DropFolder) -> None:
         """Let go of a retired folder once nothing of it is left to do: another finetuned may want it."""
