@@ -40,8 +40,12 @@
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
+
+#: what keeps the system from doing something for a moment, and says nothing of the thing itself
+PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ESTALE})
 
 
 class FinetunedError(Exception):

@@ -134,17 +134,25 @@ async def test_a_hook_that_fails_is_told_again_until_it_takes_the_message(a_plac
     assert about[0]["detail"].startswith("listener ended with exit code 3: closed; try it by hand")
 
 
+def closed(root: Path) -> str:
+    """Has a listener fail until there is a file `open`."""
+    return f"[ -e {root}/open ] || exit 1"
+
+
+async def until_it_fails(place: Place) -> None:
+    """Give the hook something to hear, and wait until it has failed once."""
+    place.drop("a.txt", GREY)
+    await place.until(lambda: any(event["became"] == "failing" for event in place.events()))
+
+
 async def test_a_clock_that_is_put_back_keeps_no_hook_waiting(a_place: APlace, tmp_path: Path) -> None:
     """It failed once, and the next try lies a day ahead now: it is told within minutes."""
     place = a_place(
-        folder=[{"linger": "0s"}],
-        hook=[{"command": listener(tmp_path, first=f"[ -e {tmp_path}/open ] || exit 1")}],
-        watch={"sweep": "5m"},
+        folder=[{"linger": "0s"}], hook=[{"command": listener(tmp_path, first=closed(tmp_path))}], watch={"sweep": "5m"}
     )
 
     async def script() -> None:
-        place.drop("a.txt", GREY)
-        await place.until(lambda: any(event["became"] == "failing" for event in place.events()))
+        await until_it_fails(place)
         (tmp_path / "open").touch()
         place.runtime.jump(-86_400)
         await place.until(lambda: len(heard(tmp_path)) == 1, within=1800)
@@ -155,14 +163,11 @@ async def test_a_clock_that_is_put_back_keeps_no_hook_waiting(a_place: APlace, t
 async def test_a_clock_that_is_put_forward_drops_no_message(a_place: APlace, tmp_path: Path) -> None:
     """It failed for seconds, and not for two days: a machine whose clock was wrong as it started."""
     place = a_place(
-        folder=[{"linger": "0s"}],
-        hook=[{"command": listener(tmp_path, first=f"[ -e {tmp_path}/open ] || exit 1")}],
-        watch={"sweep": "5m"},
+        folder=[{"linger": "0s"}], hook=[{"command": listener(tmp_path, first=closed(tmp_path))}], watch={"sweep": "5m"}
     )
 
     async def script() -> None:
-        place.drop("a.txt", GREY)
-        await place.until(lambda: any(event["became"] == "failing" for event in place.events()))
+        await until_it_fails(place)
         place.runtime.jump(2 * 86_400)
         await place.pass_time(60)
         (tmp_path / "open").touch()

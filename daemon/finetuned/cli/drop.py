@@ -192,8 +192,7 @@ def _is_absent(ledger_path: str, settings: Settings) -> bool:
     try:
         os.stat(ledger_path)
     except FileNotFoundError:
-        if (stray := wiring.stray_daemon(settings)) is not None:
-            raise stray[1] from None
+        wiring.check_not_moved(settings)
         return True
     except OSError:
         pass

@@ -44,8 +44,7 @@ def wait_for(
 
     `ids`: by path, the files of the ledger that are meant, where that is known already.
     """
-    if (stray := wiring.stray_daemon(settings)) is not None:
-        raise stray[1]
+    wiring.check_not_moved(settings)
     try:
         with Spinner("waiting") as spinner:
             url = settings.service_for(settings.kind_of(folder.rules)).url

@@ -116,9 +116,14 @@ def told_if_moved(settings: Settings) -> Iterator[None]:
     try:
         yield
     except LedgerMissing:
-        stray = stray_daemon(settings)
-        if stray is None:
-            raise
+        check_not_moved(settings)
+        raise
+
+
+def check_not_moved(settings: Settings) -> None:
+    """Raise LedgerMissing if the ledger was moved away from under a daemon."""
+    stray = stray_daemon(settings)
+    if stray is not None:
         raise stray[1] from None
 
 

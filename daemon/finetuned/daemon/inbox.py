@@ -24,7 +24,7 @@ from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.daemon.requests import ID, SUFFIX, Denied, NotYet, Request, requests_folder
 from finetuned.daemon.verbs import Verbs
-from finetuned.errors import FinetunedError, LedgerStuck, Stale
+from finetuned.errors import PASSING, FinetunedError, LedgerStuck, Stale
 from finetuned.paths import escape
 
 GROUP_MAY_ASK: Final = 0o770
@@ -32,8 +32,6 @@ GROUP_MAY_ASK: Final = 0o770
 LONGEST: Final = 64 * 1024
 #: how often a request is tried anew whose files or job move on while it is prepared
 MOVED_ON: Final = 8
-#: what keeps a request from being read for a moment
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -123,7 +121,7 @@ class Inbox:
                 uid = os.fstat(file.fileno()).st_uid
                 request = msgspec.json.decode(file.read(LONGEST), type=Request)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-            if isinstance(error, OSError) and error.errno in _PASSING:
+            if isinstance(error, OSError) and error.errno in PASSING:
                 self._trouble("read", os.path.join(self._folder, name), error)
                 return False
             request = Request(id=_id_in(name), verb="unknown")

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from finetuned.errors import Refused, ReplyLost, Unreachable
+from finetuned.errors import PASSING, Refused, ReplyLost, Unreachable
 from finetuned.local import slurm_words as words
 from finetuned.local.slurm_words import Job
 from finetuned.paths import escape
@@ -26,8 +25,6 @@ from finetuned.redaction import redact
 WITHIN: Final = 100.0
 #: so much of what a program says is told, in characters
 _TOLD: Final = 300
-#: what keeps a program from being started for a moment
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.ESTALE})
 _NOT_FOR_THEM: Final = (
     "SQUEUE_", "SBATCH_", "SACCT_", "SCANCEL_", "SLURM_", "SLURMD_", "FINETUNED_", "CREDENTIALS_DIRECTORY",
     "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "JOURNAL_STREAM",
@@ -114,7 +111,7 @@ class Calls:
         try:
             said = await self._run("sacct", *asked, f"--name={name}", f"--format={words.FIELDS}")
         except Unreachable as error:
-            if getattr(error.__cause__, "errno", None) in _PASSING:  # else its program is not installed
+            if getattr(error.__cause__, "errno", None) in PASSING:  # else its program is not installed
                 raise
             said = Said(1, "", "accounting storage is disabled")
         if said is not None and said.code != 0 and "disabled" in said.err:
