@@ -411,6 +411,29 @@ def test_processing_lists_and_clears(make):
     assert folder.processing() == ()
 
 
+def test_one_that_was_moved_and_cannot_be_read_is_stuck_alone(make, monkeypatch):
+    """The files of other jobs, claimed together with it, are taken."""
+    folder, real = make(), os.read
+    contents = {name: folder.read(put(folder, name, name)) for name in ("a.txt", "b.txt")}
+    os.makedirs(f"{folder.root}/.processing/{JOB}/elsewhere")
+    moved = f"{folder.root}/.processing/{JOB}/elsewhere/a.txt"
+    os.rename(f"{folder.root}/a.txt", moved)
+
+    def read(fd, size):
+        if os.readlink(f"/proc/self/fd/{fd}") == moved:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+    orders = [
+        (job, b"{}", [Wanted(source=f"{folder.root}/{name}", name=PART, content=contents[name])])
+        for job, name in ((JOB, "a.txt"), (f"{JOB[:-1]}b", "b.txt"))
+    ]
+    (stuck,), (taken,) = folder.claim_all(orders)
+    assert isinstance(stuck, Stuck)
+    assert str(taken).endswith("/b.txt")
+
+
 def test_a_note_that_is_a_folder_is_none(make):
     """Somebody made it: nothing is left open, and the folder is as good as without a note."""
     folder = make()
